@@ -1,0 +1,47 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "swift-attention",
+    products: [
+        .library(name: "Attention", targets: ["Attention"]),
+        .library(name: "SequenceModels", targets: ["SequenceModels"]),
+        .library(name: "ModelFiles", targets: ["ModelFiles"]),
+        .library(name: "PretrainedModels", targets: ["PretrainedModels"]),
+        .library(name: "AttentionInspection", targets: ["AttentionInspection"]),
+        .executable(name: "attend", targets: ["attend"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    ],
+    targets: [
+        // MARK: - The house, from the ground up
+        .target(name: "CAttentionKernels"),
+        .target(name: "Attention", dependencies: ["CAttentionKernels"], swiftSettings: strict),
+        .target(name: "SequenceModels", dependencies: ["Attention"], swiftSettings: strict),
+        .target(name: "ModelFiles", swiftSettings: strict),
+        .target(
+            name: "PretrainedModels", dependencies: ["SequenceModels", "ModelFiles"], swiftSettings: strict),
+        .target(
+            name: "AttentionInspection", dependencies: ["PretrainedModels"], swiftSettings: strict),
+        .executableTarget(
+            name: "attend",
+            dependencies: [
+                "AttentionInspection",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        // MARK: - Tests
+        .testTarget(
+            name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels"], swiftSettings: strict),
+        .testTarget(name: "ModelFilesTests", dependencies: ["ModelFiles"], swiftSettings: strict),
+    ]
+)
