@@ -1,0 +1,61 @@
+/// What is added to the scores before the softmax. Biases combine with `+`.
+///
+/// A bias of −∞ masks: that key is then never read numerically, as with a mask.
+public struct ScoreBias: Sendable {
+    /// The rules whose values are added.
+    public let rules: [any BiasRule]
+
+    /// Creates a bias from a rule of one's own.
+    ///
+    /// - Parameter rule: Gives the number to add to each score.
+    public init(_ rule: any BiasRule) {
+        rules = [rule]
+    }
+
+    private init(rules: [any BiasRule]) {
+        self.rules = rules
+    }
+
+    /// Nothing is added.
+    public static let none = ScoreBias(rules: [])
+
+    /// Returns the sum of two biases.
+    ///
+    /// - Parameters:
+    ///   - left: A bias.
+    ///   - right: Another.
+    /// - Returns: Their sum.
+    public static func + (left: ScoreBias, right: ScoreBias) -> ScoreBias {
+        ScoreBias(rules: left.rules + right.rules)
+    }
+
+    /// Returns what is added to one score.
+    func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
+        rules.reduce(0) { $0 + $1.value(batch: batch, head: head, query: query, key: key) }
+    }
+}
+
+/// Gives the number to add to each score. A bias of one's own needs only ``value(batch:head:query:key:)``.
+public protocol BiasRule: Sendable {
+    /// Returns what is added to one score.
+    ///
+    /// - Parameters:
+    ///   - batch: The sequence's index in the batch.
+    ///   - head: The query head.
+    ///   - query: The query's index.
+    ///   - key: The key's index.
+    /// - Returns: Any number; −∞ masks the key.
+    func value(batch: Int, head: Int, query: Int, key: Int) -> Double
+
+    /// Stops the program, with both values, if the bias does not fit the shape. The default accepts all.
+    ///
+    /// - Parameter shape: What the operator is called with.
+    func validate(for shape: AttentionShape)
+}
+
+extension BiasRule {
+    /// Accepts every shape.
+    ///
+    /// - Parameter shape: What the operator is called with.
+    public func validate(for shape: AttentionShape) {}
+}

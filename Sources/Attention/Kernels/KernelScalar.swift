@@ -1,0 +1,182 @@
+internal import CAttentionKernels
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
+/// A number that scores are computed in: `Float` or `Double`.
+public protocol AttentionScalar: BinaryFloatingPoint & Sendable {
+    /// Returns eˣ.
+    static func exp(_ x: Self) -> Self
+    /// Returns the natural logarithm.
+    static func log(_ x: Self) -> Self
+    /// Returns the hyperbolic tangent.
+    static func tanh(_ x: Self) -> Self
+}
+
+extension Float: AttentionScalar {
+    /// Returns eˣ.
+    public static func exp(_ x: Float) -> Float { expf(x) }
+    /// Returns the natural logarithm.
+    public static func log(_ x: Float) -> Float { logf(x) }
+    /// Returns the hyperbolic tangent.
+    public static func tanh(_ x: Float) -> Float { tanhf(x) }
+}
+
+extension Double: AttentionScalar {
+    /// Returns eˣ.
+    public static func exp(_ x: Double) -> Double { libraryExp(x) }
+    /// Returns the natural logarithm.
+    public static func log(_ x: Double) -> Double { libraryLog(x) }
+    /// Returns the hyperbolic tangent.
+    public static func tanh(_ x: Double) -> Double { libraryTanh(x) }
+}
+
+// Inside `Double` the static methods hide the C library's functions of the same name.
+private func libraryExp(_ x: Double) -> Double { exp(x) }
+private func libraryLog(_ x: Double) -> Double { log(x) }
+private func libraryTanh(_ x: Double) -> Double { tanh(x) }
+
+/// A tile kernel's operands: `out[r, c] = Σ_k op(a[r, k], b[k, c])`, or `b[c, k]` for `dotRows`.
+struct TileOperands<Scalar> {
+    let out: UnsafeMutablePointer<Scalar>
+    let outStride: Int
+    let a: UnsafePointer<Scalar>
+    let aStride: Int
+    let b: UnsafePointer<Scalar>
+    let bStride: Int
+    let rows: Int
+    let columns: Int
+    let depth: Int
+}
+
+/// What the tiled operator asks of the C kernels, in `Float` and `Double`.
+protocol KernelScalar: AttentionScalar {
+    static var elementType: ElementType { get }
+    static func product(_ tile: TileOperands<Self>)
+    static func productAdd(_ tile: TileOperands<Self>)
+    static func squaredDistance(_ tile: TileOperands<Self>)
+    static func absoluteDistance(_ tile: TileOperands<Self>)
+    static func additive(_ tile: TileOperands<Self>, weights: UnsafePointer<Self>)
+    static func dotRows(_ tile: TileOperands<Self>)
+    static func maximum(_ x: UnsafePointer<Self>, _ count: Int) -> Self
+    static func expSum(_ x: UnsafeMutablePointer<Self>, _ count: Int, shift: Self) -> Self
+    static func scale(_ x: UnsafeMutablePointer<Self>, _ count: Int, by factor: Self)
+    static func softCap(_ x: UnsafeMutablePointer<Self>, _ count: Int, cap: Self)
+}
+
+extension Float: KernelScalar {
+    static var elementType: ElementType { .float32 }
+
+    static func product(_ tile: TileOperands<Float>) {
+        Kernels.current.product(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func productAdd(_ tile: TileOperands<Float>) {
+        Kernels.current.product_add(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func squaredDistance(_ tile: TileOperands<Float>) {
+        Kernels.current.squared_distance(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func absoluteDistance(_ tile: TileOperands<Float>) {
+        Kernels.current.absolute_distance(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func dotRows(_ tile: TileOperands<Float>) {
+        Kernels.current.dot_rows(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func additive(_ tile: TileOperands<Float>, weights: UnsafePointer<Float>) {
+        Kernels.current.additive(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth, weights)
+    }
+
+    static func maximum(_ x: UnsafePointer<Float>, _ count: Int) -> Float {
+        Kernels.current.maximum(x, count)
+    }
+
+    static func expSum(_ x: UnsafeMutablePointer<Float>, _ count: Int, shift: Float) -> Float {
+        Kernels.current.exp_sum(x, count, shift)
+    }
+
+    static func scale(_ x: UnsafeMutablePointer<Float>, _ count: Int, by factor: Float) {
+        Kernels.current.scale(x, count, factor)
+    }
+
+    static func softCap(_ x: UnsafeMutablePointer<Float>, _ count: Int, cap: Float) {
+        Kernels.current.soft_cap(x, count, cap)
+    }
+}
+
+extension Double: KernelScalar {
+    static var elementType: ElementType { .float64 }
+
+    static func product(_ tile: TileOperands<Double>) {
+        Kernels.float64.product(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func productAdd(_ tile: TileOperands<Double>) {
+        Kernels.float64.product_add(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func squaredDistance(_ tile: TileOperands<Double>) {
+        Kernels.float64.squared_distance(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func absoluteDistance(_ tile: TileOperands<Double>) {
+        Kernels.float64.absolute_distance(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func dotRows(_ tile: TileOperands<Double>) {
+        Kernels.float64.dot_rows(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth)
+    }
+
+    static func additive(_ tile: TileOperands<Double>, weights: UnsafePointer<Double>) {
+        Kernels.float64.additive(
+            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
+            tile.depth, weights)
+    }
+
+    static func maximum(_ x: UnsafePointer<Double>, _ count: Int) -> Double {
+        Kernels.float64.maximum(x, count)
+    }
+
+    static func expSum(_ x: UnsafeMutablePointer<Double>, _ count: Int, shift: Double) -> Double {
+        Kernels.float64.exp_sum(x, count, shift)
+    }
+
+    static func scale(_ x: UnsafeMutablePointer<Double>, _ count: Int, by factor: Double) {
+        Kernels.float64.scale(x, count, factor)
+    }
+
+    static func softCap(_ x: UnsafeMutablePointer<Double>, _ count: Int, cap: Double) {
+        Kernels.float64.soft_cap(x, count, cap)
+    }
+}

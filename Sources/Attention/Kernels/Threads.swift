@@ -1,0 +1,27 @@
+internal import CAttentionKernels
+
+/// The threads that compute: the package's own pool, never Swift's cooperative one.
+public enum ComputeThreads {
+    /// How many threads a computation uses, the caller's included.
+    ///
+    /// At first as many as the process may use, or what `ATTENTION_THREADS` says; from 1 to 512. No result
+    /// depends on it.
+    public static var count: Int {
+        get { sattn_thread_count() }
+        set { sattn_set_thread_count(max(1, newValue)) }
+    }
+}
+
+/// Calls `body` once for each index in `0..<count`, on the pool's threads, and returns when all are done.
+///
+/// The one parallel loop of the package. Bodies write to places of their own: nothing else orders them.
+package func parallel(_ count: Int, _ body: (Int) -> Void) {
+    withoutActuallyEscaping(body) { body in
+        withUnsafePointer(to: body) { pointer in
+            // Safe: `sattn_parallel` returns only when every call of the closure has ended.
+            sattn_parallel(count, UnsafeMutableRawPointer(mutating: pointer)) { context, index in
+                context?.assumingMemoryBound(to: ((Int) -> Void).self).pointee(index)
+            }
+        }
+    }
+}

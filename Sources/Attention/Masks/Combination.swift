@@ -1,0 +1,73 @@
+/// Shows what both rules show.
+struct Intersection: MaskRule {
+    let first: any MaskRule
+    let second: any MaskRule
+
+    func allows(batch: Int, head: Int, query: Int, key: Int) -> Bool {
+        first.allows(batch: batch, head: head, query: query, key: key)
+            && second.allows(batch: batch, head: head, query: query, key: key)
+    }
+
+    func coverage(of tile: MaskTile) -> MaskCoverage {
+        switch (first.coverage(of: tile), second.coverage(of: tile)) {
+        case (.empty, _), (_, .empty): .empty
+        case (.full, .full): .full
+        default: .partial
+        }
+    }
+
+    func fill(
+        _ allowed: UnsafeMutableBufferPointer<Bool>, batch: Int, head: Int, query: Int, keys: Range<Int>
+    ) {
+        combine(allowed, first, second, batch: batch, head: head, query: query, keys: keys) { $0 && $1 }
+    }
+
+    func validate(for shape: AttentionShape) {
+        first.validate(for: shape)
+        second.validate(for: shape)
+    }
+}
+
+/// Shows what either rule shows.
+struct Union: MaskRule {
+    let first: any MaskRule
+    let second: any MaskRule
+
+    func allows(batch: Int, head: Int, query: Int, key: Int) -> Bool {
+        first.allows(batch: batch, head: head, query: query, key: key)
+            || second.allows(batch: batch, head: head, query: query, key: key)
+    }
+
+    func coverage(of tile: MaskTile) -> MaskCoverage {
+        switch (first.coverage(of: tile), second.coverage(of: tile)) {
+        case (.full, _), (_, .full): .full
+        case (.empty, .empty): .empty
+        default: .partial
+        }
+    }
+
+    func fill(
+        _ allowed: UnsafeMutableBufferPointer<Bool>, batch: Int, head: Int, query: Int, keys: Range<Int>
+    ) {
+        combine(allowed, first, second, batch: batch, head: head, query: query, keys: keys) { $0 || $1 }
+    }
+
+    func validate(for shape: AttentionShape) {
+        first.validate(for: shape)
+        second.validate(for: shape)
+    }
+}
+
+private func combine(
+    _ allowed: UnsafeMutableBufferPointer<Bool>, _ first: any MaskRule, _ second: any MaskRule, batch: Int,
+    head: Int, query: Int, keys: Range<Int>, with operation: (Bool, Bool) -> Bool
+) {
+    first.fill(allowed, batch: batch, head: head, query: query, keys: keys)
+    withUnsafeTemporaryAllocation(of: Bool.self, capacity: keys.count) { other in
+        other.initialize(repeating: false)
+        second.fill(other, batch: batch, head: head, query: query, keys: keys)
+        for index in allowed.indices {
+            allowed[index] = operation(allowed[index], other[index])
+        }
+    }
+}

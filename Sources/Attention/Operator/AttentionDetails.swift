@@ -1,0 +1,144 @@
+/// Goes through the tiles once more, now that the softmax's denominators are known, for whatever was asked for
+/// beside the output: memory linear in the length, but for weights and scores of all pairs.
+struct AttentionDetails<Scalar: KernelScalar> {
+    private let call: TiledAttention<Scalar>
+    private let operands: TileOperandBuffers<Scalar>
+    private let rows: RowStatistics<Scalar>
+    private let request: AttentionRequest
+
+    private let weights: Tensor?
+    private let scores: Tensor?
+    private let keyWeightSums: Tensor?
+    private let rowEntropy: Tensor?
+    private let topKeys: Tensor?
+    private let topWeights: Tensor?
+
+    init(
+        _ call: TiledAttention<Scalar>, _ operands: TileOperandBuffers<Scalar>, _ rows: RowStatistics<Scalar>,
+        _ request: AttentionRequest
+    ) {
+        self.call = call
+        self.operands = operands
+        self.rows = rows
+        self.request = request
+        let shape = call.shape
+        let heads = [shape.batchCount, shape.headCount]
+        let type = Scalar.elementType
+        if let wanted = request.weights {
+            precondition(
+                wanted.lowerBound >= 0 && wanted.upperBound <= shape.queryCount,
+                "The weights of queries \(wanted) were asked for, but there are \(shape.queryCount).")
+        }
+        weights = request.weights.map { Tensor(zeros: heads + [$0.count, shape.keyCount], elementType: type) }
+        scores = request.scores.map { _ in
+            Tensor(uninitialized: heads + [shape.queryCount, shape.keyCount], elementType: type)
+        }
+        keyWeightSums = request.keyWeightSums ? Tensor(zeros: heads + [shape.keyCount], elementType: type) : nil
+        rowEntropy = request.rowEntropy ? Tensor(zeros: heads + [shape.queryCount], elementType: type) : nil
+        if let count = request.topKeyCount {
+            precondition(count >= 0, "The \(count) heaviest keys were asked for.")
+            let extents = heads + [shape.queryCount, count]
+            topKeys = Tensor([Int32](repeating: -1, count: Tensor.elementCount(of: extents)), shape: extents)
+            topWeights = Tensor(zeros: extents, elementType: type)
+        } else {
+            topKeys = nil
+            topWeights = nil
+        }
+    }
+
+    func fill(_ result: inout AttentionResult) {
+        let shape = call.shape
+        // One head is one thread's: its key sums are added in the order of its queries.
+        parallel(shape.batchCount * shape.headCount) { item in
+            let (batch, head) = item.quotientAndRemainder(dividingBy: shape.headCount)
+            for block in 0..<blocks(of: shape.queryCount, by: TileSize.queries) {
+                let queries = range(block, by: TileSize.queries, upTo: shape.queryCount)
+                fill(QueryTile(batch: batch, head: head, queries: queries), item)
+            }
+        }
+        result.weights = weights
+        result.scores = scores
+        result.keyWeightSums = keyWeightSums
+        result.rowEntropy = rowEntropy
+        result.topKeys = topKeys
+        result.topWeights = topWeights
+    }
+
+    private func fill(_ tile: QueryTile, _ item: Int) {
+        let shape = call.shape
+        let scratch = TileScratch<Scalar>(rows: tile.queries.count, width: shape.valueDimension)
+        for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
+            let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
+            let coverage = call.coverage(of: tile, keys: keys)
+            if let scores, let stage = request.scores {
+                // A tile may be empty to the softmax and still be shown.
+                call.writeScores(tile, keys, coverage, operands, scratch, upTo: stage)
+                for row in 0..<tile.queries.count {
+                    let start = (item * shape.queryCount + tile.queries.lowerBound + row) * shape.keyCount
+                    (scores.pointer(as: Scalar.self) + start + keys.lowerBound)
+                        .update(from: scratch.scores + row * TileSize.keys, count: keys.count)
+                }
+            }
+            if coverage == .empty { continue }
+            call.writeScores(tile, keys, coverage, operands, scratch)
+            for row in 0..<tile.queries.count {
+                let index = rows.index(tile, shape) + row
+                if rows.seesAnything[index] {
+                    addRow(scratch.scores + row * TileSize.keys, keys, index, tile.queries.lowerBound + row, item)
+                }
+            }
+        }
+    }
+
+    /// Turns a row of scores into weights and takes them into account.
+    private func addRow(
+        _ row: UnsafeMutablePointer<Scalar>, _ keys: Range<Int>, _ index: Int, _ query: Int, _ item: Int
+    ) {
+        let (maximum, sum) = (rows.maximum[index], rows.sum[index])
+        if let rowEntropy {
+            // -Σ w ln w with ln w = (score - maximum) - ln sum, which loses no digits where w is near 1.
+            let logSum = Scalar.log(sum)
+            var entropy: Scalar = 0
+            for key in 0..<keys.count where row[key] != -.infinity {
+                let logWeight = row[key] - maximum - logSum
+                entropy -= .exp(logWeight) * logWeight
+            }
+            rowEntropy.pointer(as: Scalar.self)[index] += entropy
+        }
+        // A row of nothing but NaN has no maximum.
+        _ = Scalar.expSum(row, keys.count, shift: maximum == -.infinity ? 0 : maximum)
+        for key in 0..<keys.count { row[key] /= sum }
+        if let weights, let wanted = request.weights, wanted.contains(query) {
+            let start = (item * wanted.count + query - wanted.lowerBound) * call.shape.keyCount
+            (weights.pointer(as: Scalar.self) + start + keys.lowerBound).update(from: row, count: keys.count)
+        }
+        if let keyWeightSums {
+            let out = keyWeightSums.pointer(as: Scalar.self) + item * call.shape.keyCount + keys.lowerBound
+            for key in 0..<keys.count { out[key] += row[key] }
+        }
+        if let topKeys, let topWeights {
+            let count = topKeys.shape[3]
+            insert(
+                row, keys, into: topKeys.pointer(as: Int32.self) + index * count,
+                topWeights.pointer(as: Scalar.self) + index * count, count)
+        }
+    }
+
+    /// Keeps the heaviest keys in order; an equal one that comes later stays behind.
+    private func insert(
+        _ row: UnsafePointer<Scalar>, _ keys: Range<Int>, into topKeys: UnsafeMutablePointer<Int32>,
+        _ topWeights: UnsafeMutablePointer<Scalar>, _ count: Int
+    ) {
+        guard count > 0 else { return }
+        for key in 0..<keys.count where row[key] > topWeights[count - 1] {
+            var place = count - 1
+            while place > 0 && row[key] > topWeights[place - 1] {
+                topWeights[place] = topWeights[place - 1]
+                topKeys[place] = topKeys[place - 1]
+                place -= 1
+            }
+            topWeights[place] = row[key]
+            topKeys[place] = Int32(clamping: keys.lowerBound + key)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+/// What a call of the operator will do, and why: nothing slower or larger is ever taken silently.
+public struct AttentionPlan: Sendable, CustomStringConvertible {
+    /// The instruction set of the kernels.
+    public let kernels: String
+    /// How the scores come about: `packed`, `rows` or `pairwise`.
+    public let path: String
+    /// Why it is that path, and what is converted or copied.
+    public let reasons: [String]
+    /// Queries and keys of a tile.
+    public let tileSize: (queries: Int, keys: Int)
+    /// Tiles that a mask hides and that are skipped.
+    public let emptyTileCount: Int
+    /// Tiles that need no mask code.
+    public let fullTileCount: Int
+    /// Tiles whose scores are masked or biased one by one.
+    public let partialTileCount: Int
+    /// Floating-point operations of the products and averages in the tiles that are not skipped.
+    public let operationCount: Int
+    /// Bytes beyond operands and output: copies of the operands, row sums, and a tile per thread.
+    public let extraByteCount: Int
+    /// Threads that take part.
+    public let threadCount: Int
+
+    /// The plan in a few lines.
+    public var description: String {
+        let tiles = emptyTileCount + fullTileCount + partialTileCount
+        return """
+            kernels      \(kernels), \(path) scores, \(threadCount) thread\(threadCount == 1 ? "" : "s")
+            tiles        \(tileSize.queries) × \(tileSize.keys): \(tiles), of them \(emptyTileCount) skipped, \
+            \(fullTileCount) full, \(partialTileCount) partial
+            operations   \(operationCount)
+            extra bytes  \(extraByteCount)
+            \(reasons.map { "because      \($0)" }.joined(separator: "\n"))
+            """
+    }
+}
+
+extension AttentionOperation {
+    /// Returns what a call with these operands will do, without doing it.
+    ///
+    /// - Parameters:
+    ///   - queries: `[B, H, T_q, D]`.
+    ///   - keys: `[B, G, T_k, D_k]`.
+    ///   - values: `[B, G, T_k, D_v]`.
+    ///   - request: What the call is to return beside the output.
+    /// - Returns: The kernels, the tiles, the bytes and the operations, with reasons.
+    public func plan(
+        queries: Tensor, keys: Tensor, values: Tensor, returning request: AttentionRequest = AttentionRequest()
+    ) -> AttentionPlan {
+        let shape = validated(queries: queries, keys: keys, values: values)
+        if queries.elementType == .float64 {
+            return plan(TiledAttention<Double>(self, shape, queries, keys, values), request)
+        }
+        return plan(TiledAttention<Float>(self, shape, queries, keys, values), request)
+    }
+
+    private func plan<Scalar: KernelScalar>(
+        _ call: TiledAttention<Scalar>, _ request: AttentionRequest
+    ) -> AttentionPlan {
+        let shape = call.shape
+        let size = Scalar.elementType.byteCount
+        var reasons: [String] = []
+        let featureCount: Int
+        if case .linear(let weight, _) = call.form.keys {
+            featureCount = weight.shape[0]
+        } else {
+            featureCount = shape.keyDimension
+        }
+        switch call.path {
+        case .packed: reasons.append("keys are transposed once per key-value head and serve every query")
+        case .rows:
+            reasons.append(
+                "\(shape.queryCount) quer\(shape.queryCount == 1 ? "y" : "ies") times \(shape.groupSize) heads "
+                    + "per key-value head are too few to pay for transposing the keys")
+        case .pairwise: reasons.append("\(type(of: similarity)) gives its score pair by pair")
+        }
+        if Scalar.self == Double.self { reasons.append("queries are float64: plain float64 kernels") }
+        var extra = call.path == .packed ? shape.batchCount * shape.keyValueHeadCount * shape.keyCount * featureCount : 0
+        for (name, tensor, map) in [
+            ("queries", call.queries, call.form.queries), ("keys", call.keys, call.form.keys),
+            ("values", call.values, .identity),
+        ] {
+            var width = tensor.shape[3]
+            switch map {
+            case .identity:
+                if TileOperandBuffers<Scalar>.isReadable(tensor) { continue }
+                let why = tensor.elementType == Scalar.elementType ? "not side by side" : "\(tensor.elementType)"
+                reasons.append("\(name) are \(why): copied once as \(Scalar.elementType)")
+            case .normalized: reasons.append("\(name) are normalised once")
+            case .linear(let weight, _):
+                width = weight.shape[0]
+                reasons.append("\(name) are projected once to \(width) features")
+            }
+            extra += tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * width
+        }
+        if request.needsSecondPass { reasons.append("a second pass over the scores yields what was asked for beside the output") }
+
+        var counts: [MaskCoverage: Int] = [:]
+        var pairs = 0
+        for batch in 0..<shape.batchCount {
+            for head in 0..<shape.headCount {
+                for queryBlock in 0..<blocks(of: shape.queryCount, by: TileSize.queries) {
+                    let queries = range(queryBlock, by: TileSize.queries, upTo: shape.queryCount)
+                    for keyBlock in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
+                        let keys = range(keyBlock, by: TileSize.keys, upTo: shape.keyCount)
+                        let coverage = call.coverage(
+                            of: QueryTile(batch: batch, head: head, queries: queries), keys: keys)
+                        counts[coverage, default: 0] += 1
+                        if coverage != .empty { pairs += queries.count * keys.count }
+                    }
+                }
+            }
+        }
+        let queryRows = shape.batchCount * shape.headCount * shape.queryCount
+        let tileBytes = TileScratch<Scalar>.byteCount(
+            rows: min(TileSize.queries, shape.queryCount), width: shape.valueDimension)
+        return AttentionPlan(
+            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name, path: "\(call.path)", reasons: reasons,
+            tileSize: (TileSize.queries, TileSize.keys), emptyTileCount: counts[.empty] ?? 0,
+            fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,
+            operationCount: 2 * pairs * (featureCount + shape.valueDimension),
+            extraByteCount: extra * size + queryRows * (2 * size + 1) + ComputeThreads.count * tileBytes,
+            threadCount: ComputeThreads.count)
+    }
+}

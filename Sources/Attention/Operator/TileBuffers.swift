@@ -1,0 +1,219 @@
+/// Queries, keys and values in the form the kernels read: as they lie where that form is theirs, else copied once.
+final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
+    let featureCount: Int
+    private let queryRows: Tensor
+    private let keyRows: Tensor
+    private let valueRows: Tensor
+    /// For each key-value head and block of keys: `[featureCount, block]`.
+    private let packed: Tensor?
+    private let weights: Tensor?
+
+    init(_ call: TiledAttention<Scalar>) {
+        let form = call.form
+        queryRows = readableRows(of: call.queries, mappedBy: form.queries)
+        let keys = readableRows(of: call.keys, mappedBy: form.keys)
+        valueRows = readableRows(of: call.values, mappedBy: .identity)
+        featureCount = keys.shape[3]
+        precondition(
+            call.path == .pairwise || queryRows.shape[3] == featureCount,
+            "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
+        packed = call.path == .packed ? transposed(keys, as: Scalar.self) : nil
+        keyRows = keys
+        if case .additive(let tensor) = form.operation {
+            precondition(
+                tensor.elementCount == featureCount,
+                "There are \(tensor.elementCount) score weights for \(featureCount) features.")
+            weights = tensor.converted(to: Scalar.elementType).contiguous()
+        } else {
+            weights = nil
+        }
+        func readableRows(of tensor: Tensor, mappedBy map: ScoreForm.FeatureMap) -> Tensor {
+            if case .identity = map, TileOperandBuffers.isReadable(tensor) { return tensor }
+            return mapped(tensor, by: map, as: Scalar.self)
+        }
+    }
+
+    /// Whether the kernels can read the tensor as it lies.
+    static func isReadable(_ tensor: Tensor) -> Bool {
+        tensor.elementType == Scalar.elementType && (tensor.strides[3] == 1 || tensor.shape[3] <= 1)
+    }
+
+    /// The query rows of a tile, and how far apart they are.
+    func queryRows(_ tile: QueryTile, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
+        row(of: queryRows, tile.batch, tile.head, tile.queries.lowerBound)
+    }
+
+    /// The key rows from `key` on for a tile's head.
+    func keyRows(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
+        row(of: keyRows, tile.batch, tile.head / shape.groupSize, key)
+    }
+
+    /// The value rows from `key` on for a tile's head.
+    func valueRows(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
+        row(of: valueRows, tile.batch, tile.head / shape.groupSize, key)
+    }
+
+    /// The transposed keys of the block that begins at `key`.
+    func packedKeys(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> UnsafePointer<Scalar> {
+        let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
+        let start = (packed ?? keyRows).pointer(as: Scalar.self)
+        return UnsafePointer(start + (group * shape.keyCount + key) * featureCount)
+    }
+
+    var additiveWeights: UnsafePointer<Scalar> {
+        UnsafePointer((weights ?? keyRows).pointer(as: Scalar.self))
+    }
+
+    private func row(of tensor: Tensor, _ batch: Int, _ head: Int, _ index: Int) -> (UnsafePointer<Scalar>, Int) {
+        let position = batch * tensor.strides[0] + head * tensor.strides[1] + index * tensor.strides[2]
+        return (UnsafePointer(tensor.pointer(as: Scalar.self) + position), tensor.strides[2])
+    }
+}
+
+/// Returns φ(row) for each row of `[B, H, T, D]`: `[B, H, T, F]`, contiguous.
+private func mapped<Scalar: KernelScalar>(
+    _ tensor: Tensor, by map: ScoreForm.FeatureMap, as type: Scalar.Type
+) -> Tensor {
+    let (batchCount, headCount, length, dimension) = (
+        tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]
+    )
+    var featureCount = dimension
+    var linear: (weight: Tensor, bias: [Scalar])?
+    if case .linear(let weight, let bias) = map {
+        precondition(weight.shape[1] == dimension, "A weight of \(weight.shape) takes no rows of \(dimension).")
+        featureCount = weight.shape[0]
+        linear = (
+            weight.converted(to: Scalar.elementType).contiguous(),
+            bias?.doubles.map { Scalar($0) } ?? [Scalar](repeating: 0, count: featureCount)
+        )
+    }
+    let result = Tensor(uninitialized: [batchCount, headCount, length, featureCount], elementType: Scalar.elementType)
+    let blockCount = blocks(of: length, by: TileSize.queries)
+    parallel(batchCount * headCount * blockCount) { item in
+        let (sequence, block) = item.quotientAndRemainder(dividingBy: blockCount)
+        let (batch, head) = sequence.quotientAndRemainder(dividingBy: headCount)
+        let rows = range(block, by: TileSize.queries, upTo: length)
+        let out = result.pointer(as: Scalar.self) + (sequence * length + rows.lowerBound) * featureCount
+        func read(into target: UnsafeMutablePointer<Scalar>) {
+            for (index, row) in rows.enumerated() {
+                let position = batch * tensor.strides[0] + head * tensor.strides[1] + row * tensor.strides[2]
+                tensor.read(into: target + index * dimension, from: position, count: dimension, stride: tensor.strides[3])
+            }
+        }
+        switch map {
+        case .identity: read(into: out)
+        case .normalized:
+            read(into: out)
+            for row in rows.indices {
+                normalize(out + (row - rows.lowerBound) * dimension, dimension)
+            }
+        case .linear:
+            guard let linear else { return }
+            withUnsafeTemporaryAllocation(of: Scalar.self, capacity: max(1, rows.count * dimension)) { buffer in
+                guard let source = buffer.baseAddress else { return }
+                read(into: source)
+                Scalar.dotRows(
+                    TileOperands(
+                        out: out, outStride: featureCount, a: UnsafePointer(source), aStride: dimension,
+                        b: UnsafePointer(linear.weight.pointer(as: Scalar.self)), bStride: dimension,
+                        rows: rows.count, columns: featureCount, depth: dimension))
+            }
+            for row in 0..<rows.count {
+                for feature in 0..<featureCount { out[row * featureCount + feature] += linear.bias[feature] }
+            }
+        }
+    }
+    return result
+}
+
+private func normalize<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, _ count: Int) {
+    // In Double, so that the squares of large and small elements neither overflow nor vanish.
+    var squares = 0.0
+    for index in 0..<count { squares += Double(row[index]) * Double(row[index]) }
+    let norm = squares.squareRoot()
+    for index in 0..<count { row[index] = norm == 0 ? 0 : Scalar(Double(row[index]) / norm) }
+}
+
+/// Returns `[B, G, T, F]` with each block of `TileSize.keys` rows transposed.
+private func transposed<Scalar: KernelScalar>(_ rows: Tensor, as type: Scalar.Type) -> Tensor {
+    let (headCount, length, featureCount) = (rows.shape[1], rows.shape[2], rows.shape[3])
+    let result = Tensor(uninitialized: rows.shape, elementType: Scalar.elementType)
+    let blockCount = blocks(of: length, by: TileSize.keys)
+    parallel(rows.shape[0] * headCount * blockCount) { item in
+        let (sequence, block) = item.quotientAndRemainder(dividingBy: blockCount)
+        let (batch, head) = sequence.quotientAndRemainder(dividingBy: headCount)
+        let keys = range(block, by: TileSize.keys, upTo: length)
+        let out = result.pointer(as: Scalar.self) + (sequence * length + keys.lowerBound) * featureCount
+        let source =
+            rows.pointer(as: Scalar.self) + batch * rows.strides[0] + head * rows.strides[1]
+            + keys.lowerBound * rows.strides[2]
+        // Sixteen rows at a time: their cache lines are used up before they are lost, and a line is written whole.
+        for first in stride(from: 0, to: keys.count, by: 16) {
+            for feature in 0..<featureCount {
+                for key in first..<min(first + 16, keys.count) {
+                    out[feature * keys.count + key] = source[key * rows.strides[2] + feature]
+                }
+            }
+        }
+    }
+    return result
+}
+
+/// What one thread needs for a tile: scores and averages, and rows for masks and biases.
+final class TileScratch<Scalar: KernelScalar> {
+    let scores: UnsafeMutablePointer<Scalar>
+    let average: UnsafeMutablePointer<Scalar>
+    let bias: UnsafeMutablePointer<Scalar>
+    let keyFlags: UnsafeMutablePointer<Scalar>
+    let zeros: UnsafeMutablePointer<Scalar>
+    let allowed: UnsafeMutablePointer<Bool>
+    private let storage: TensorStorage
+
+    init(rows: Int, width: Int) {
+        storage = TensorStorage(byteCount: TileScratch.byteCount(rows: rows, width: width))
+        scores = storage.base.assumingMemoryBound(to: Scalar.self)
+        average = scores + rows * TileSize.keys
+        bias = average + rows * width
+        keyFlags = bias + TileSize.keys
+        zeros = keyFlags + TileSize.keys
+        zeros.update(repeating: 0, count: width)
+        allowed = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: Bool.self)
+    }
+
+    static func byteCount(rows: Int, width: Int) -> Int {
+        (rows * TileSize.keys + rows * width + 2 * TileSize.keys + width) * Scalar.elementType.byteCount
+            + TileSize.keys
+    }
+}
+
+/// The softmax's maximum and sum for every query of every head.
+final class RowStatistics<Scalar: KernelScalar>: @unchecked Sendable {
+    // Safe: each block of queries writes its own rows, and the storage outlives the loop.
+    let maximum: UnsafeMutablePointer<Scalar>
+    let sum: UnsafeMutablePointer<Scalar>
+    let seesAnything: UnsafeMutablePointer<Bool>
+    private let storage: TensorStorage
+
+    init(_ shape: AttentionShape) {
+        let count = shape.batchCount * shape.headCount * shape.queryCount
+        storage = TensorStorage(byteCount: count * (2 * Scalar.elementType.byteCount + 1))
+        maximum = storage.base.assumingMemoryBound(to: Scalar.self)
+        sum = maximum + count
+        seesAnything = UnsafeMutableRawPointer(sum + count).assumingMemoryBound(to: Bool.self)
+    }
+
+    /// The index of a tile's first row.
+    func index(_ tile: QueryTile, _ shape: AttentionShape) -> Int {
+        (tile.batch * shape.headCount + tile.head) * shape.queryCount + tile.queries.lowerBound
+    }
+
+    func logSumExp(_ shape: AttentionShape) -> Tensor {
+        let result = Tensor(
+            uninitialized: [shape.batchCount, shape.headCount, shape.queryCount], elementType: Scalar.elementType)
+        let out = result.pointer(as: Scalar.self)
+        for row in 0..<result.elementCount {
+            out[row] = seesAnything[row] ? maximum[row] + .log(sum[row]) : -.infinity
+        }
+        return result
+    }
+}

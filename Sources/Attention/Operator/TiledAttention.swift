@@ -1,0 +1,326 @@
+/// Attention one tile of queries and keys at a time: memory linear in the length, threads over heads and blocks
+/// of queries.
+///
+/// A tile's scores are computed, modified and turned into weights while they are in the cache; the softmax's
+/// maximum and sum are carried from tile to tile and what was averaged so far is rescaled when the maximum
+/// rises (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv:1805.02867).
+///
+/// Which tiles there are follows from the shape alone, and each block of queries is one thread's: no result
+/// depends on the number of threads, and no sequence on the others in its batch.
+struct TiledAttention<Scalar: KernelScalar> {
+    let operation: AttentionOperation
+    let shape: AttentionShape
+    let queries: Tensor
+    let keys: Tensor
+    let values: Tensor
+    let form: ScoreForm
+    let path: ScorePath
+
+    init(
+        _ operation: AttentionOperation, _ shape: AttentionShape, _ queries: Tensor, _ keys: Tensor,
+        _ values: Tensor
+    ) {
+        self.operation = operation
+        self.shape = shape
+        self.queries = queries
+        self.keys = keys
+        self.values = values
+        form = operation.similarity.form(queryDimension: shape.queryDimension, keyDimension: shape.keyDimension)
+        path = ScorePath(form: form, shape: shape)
+    }
+
+    // MARK: - Output
+
+    func run(_ request: AttentionRequest) -> AttentionResult {
+        let operands = TileOperandBuffers(self)
+        let output = emptyOutput()
+        let rows = RowStatistics<Scalar>(shape)
+        let blockCount = blocks(of: shape.queryCount, by: TileSize.queries)
+        let itemCount = shape.batchCount * shape.headCount * blockCount
+        parallel(itemCount) { item in
+            // From the last block down: under a causal mask it is the heaviest.
+            let block = blockCount - 1 - item % blockCount
+            let (batch, head) = (item / blockCount).quotientAndRemainder(dividingBy: shape.headCount)
+            let tile = QueryTile(
+                batch: batch, head: head, queries: range(block, by: TileSize.queries, upTo: shape.queryCount))
+            attend(tile, operands, rows, output)
+        }
+        var result = AttentionResult(output: output)
+        if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
+        if request.needsSecondPass {
+            AttentionDetails(self, operands, rows, request).fill(&result)
+        }
+        return result
+    }
+
+    /// Averages the values for one block of queries of one head.
+    private func attend(
+        _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor
+    ) {
+        let count = tile.queries.count
+        let width = shape.valueDimension
+        let scratch = TileScratch<Scalar>(rows: count, width: width)
+        let sink = operation.sinks.map { Scalar($0[tile.head]) } ?? -.infinity
+        let first = rows.index(tile, shape)
+        for row in 0..<count {
+            rows.maximum[first + row] = sink
+            rows.sum[first + row] = sink == -.infinity ? 0 : 1
+            rows.seesAnything[first + row] = false
+        }
+        scratch.average.update(repeating: 0, count: count * width)
+
+        for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
+            let keyRange = range(block, by: TileSize.keys, upTo: shape.keyCount)
+            let coverage = coverage(of: tile, keys: keyRange)
+            if coverage == .empty { continue }
+            writeScores(tile, keyRange, coverage, operands, scratch)
+            for row in 0..<count {
+                let scores = scratch.scores + row * TileSize.keys
+                let blockMaximum = Scalar.maximum(scores, keyRange.count)
+                let newMaximum = max(rows.maximum[first + row], blockMaximum)
+                // A row with every key masked has maximum -∞, and -∞ - (-∞) is NaN: start such rows at 0.
+                let shift = newMaximum == -.infinity ? 0 : newMaximum
+                let sum = Scalar.expSum(scores, keyRange.count, shift: shift)
+                let correction = Scalar.exp(rows.maximum[first + row] - shift)
+                rows.sum[first + row] = rows.sum[first + row] * correction + sum
+                rows.maximum[first + row] = newMaximum
+                // `maximum` passes over NaN; a row of nothing but NaN shows in the sum.
+                if blockMaximum > -.infinity || sum.isNaN { rows.seesAnything[first + row] = true }
+                if correction != 1 { Scalar.scale(scratch.average + row * width, width, by: correction) }
+            }
+            addValues(tile, keyRange, coverage, operands, scratch)
+        }
+
+        for row in 0..<count {
+            let average = scratch.average + row * width
+            let sum = rows.sum[first + row]
+            if rows.seesAnything[first + row] {
+                for index in 0..<width { average[index] /= sum }
+            }
+            let position =
+                tile.batch * output.strides[0] + tile.head * output.strides[1]
+                + (tile.queries.lowerBound + row) * output.strides[2]
+            write(average, width, to: output, at: position)
+        }
+    }
+
+    /// Adds the weighted values of a block of keys to the averages.
+    private func addValues(
+        _ tile: QueryTile, _ keyRange: Range<Int>, _ coverage: MaskCoverage,
+        _ operands: TileOperandBuffers<Scalar>, _ scratch: TileScratch<Scalar>
+    ) {
+        let width = shape.valueDimension
+        let (rows, stride) = operands.valueRows(tile, from: keyRange.lowerBound, shape)
+        let whole = TileOperands(
+            out: scratch.average, outStride: width, a: UnsafePointer(scratch.scores), aStride: TileSize.keys,
+            b: rows, bStride: stride, rows: tile.queries.count, columns: width, depth: keyRange.count)
+        guard coverage == .partial, hasNonFinite(rows, stride, keyRange.count, scratch) else {
+            Scalar.productAdd(whole)
+            return
+        }
+        // A masked key has weight 0, and 0 · NaN is NaN: add only the runs of keys that have a weight.
+        for row in 0..<tile.queries.count {
+            let weights = scratch.scores + row * TileSize.keys
+            var start = 0
+            while start < keyRange.count {
+                if weights[start] == 0 {
+                    start += 1
+                    continue
+                }
+                var end = start + 1
+                while end < keyRange.count && weights[end] != 0 { end += 1 }
+                Scalar.productAdd(
+                    TileOperands(
+                        out: scratch.average + row * width, outStride: width, a: UnsafePointer(weights + start),
+                        aStride: TileSize.keys, b: rows + start * stride, bStride: stride, rows: 1,
+                        columns: width, depth: end - start))
+                start = end
+            }
+        }
+    }
+
+    private func hasNonFinite(
+        _ rows: UnsafePointer<Scalar>, _ stride: Int, _ count: Int, _ scratch: TileScratch<Scalar>
+    ) -> Bool {
+        // 0 · x is 0 for every finite x, and NaN for the others.
+        Scalar.dotRows(
+            TileOperands(
+                out: scratch.keyFlags, outStride: TileSize.keys, a: UnsafePointer(scratch.zeros), aStride: 0,
+                b: rows, bStride: stride, rows: 1, columns: count, depth: shape.valueDimension))
+        for key in 0..<count where scratch.keyFlags[key].isNaN { return true }
+        return false
+    }
+
+    // MARK: - Scores
+
+    /// Returns how much of a tile can matter; `partial` wherever scores have to be looked at one by one.
+    func coverage(of tile: QueryTile, keys: Range<Int>) -> MaskCoverage {
+        let mask =
+            operation.mask.rule?.coverage(
+                of: MaskTile(batch: tile.batch, head: tile.head, queries: tile.queries, keys: keys)) ?? .full
+        return mask == .full && !operation.bias.rules.isEmpty ? .partial : mask
+    }
+
+    /// Writes the scores of a tile, up to a stage on their way to the softmax, in rows of `TileSize.keys`.
+    func writeScores(
+        _ tile: QueryTile, _ keyRange: Range<Int>, _ coverage: MaskCoverage,
+        _ operands: TileOperandBuffers<Scalar>, _ scratch: TileScratch<Scalar>, upTo stage: ScoreStage = .biased
+    ) {
+        writeSimilarities(tile, keyRange, operands, scratch)
+        let scale = Scalar(form.scale)
+        for row in 0..<tile.queries.count {
+            let scores = scratch.scores + row * TileSize.keys
+            if scale != 1 { Scalar.scale(scores, keyRange.count, by: scale) }
+            if stage == .similarity { continue }
+            if let softCap = operation.softCap { Scalar.softCap(scores, keyRange.count, cap: Scalar(softCap)) }
+            if stage == .softCapped || coverage == .full { continue }
+            mask(scores, tile, tile.queries.lowerBound + row, keyRange, scratch)
+        }
+    }
+
+    private func writeSimilarities(
+        _ tile: QueryTile, _ keyRange: Range<Int>, _ operands: TileOperandBuffers<Scalar>,
+        _ scratch: TileScratch<Scalar>
+    ) {
+        let (queryRows, queryStride) = operands.queryRows(tile, shape)
+        switch path {
+        case .rows, .pairwise:
+            let (keyRows, keyStride) = operands.keyRows(tile, from: keyRange.lowerBound, shape)
+            if path == .rows {
+                Scalar.dotRows(
+                    TileOperands(
+                        out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride,
+                        b: keyRows, bStride: keyStride, rows: tile.queries.count, columns: keyRange.count,
+                        depth: operands.featureCount))
+            } else {
+                fill(
+                    ScoreTile(
+                        queries: queryRows, queryStride: queryStride, queryDimension: shape.queryDimension,
+                        keys: keyRows, keyStride: keyStride, keyDimension: shape.keyDimension,
+                        scores: scratch.scores, scoreStride: TileSize.keys, rows: tile.queries.count,
+                        columns: keyRange.count))
+            }
+        case .packed:
+            let packed = TileOperands(
+                out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride,
+                b: operands.packedKeys(tile, from: keyRange.lowerBound, shape), bStride: keyRange.count,
+                rows: tile.queries.count, columns: keyRange.count, depth: operands.featureCount)
+            switch form.operation {
+            case .product, .pairwise: Scalar.product(packed)
+            case .squaredDistance: Scalar.squaredDistance(packed)
+            case .absoluteDistance: Scalar.absoluteDistance(packed)
+            case .additive: Scalar.additive(packed, weights: operands.additiveWeights)
+            }
+        }
+    }
+
+    private func fill(_ tile: ScoreTile<Scalar>) {
+        if let tile = tile as? ScoreTile<Float> {
+            operation.similarity.fillScores(tile)
+        } else if let tile = tile as? ScoreTile<Double> {
+            operation.similarity.fillScores(tile)
+        }
+    }
+
+    /// Adds the biases and puts −∞ where a key is masked. Selected, not added: NaN − ∞ would still be NaN.
+    private func mask(
+        _ scores: UnsafeMutablePointer<Scalar>, _ tile: QueryTile, _ query: Int, _ keyRange: Range<Int>,
+        _ scratch: TileScratch<Scalar>
+    ) {
+        for rule in operation.bias.rules {
+            if let tensor = rule as? TensorBias {
+                tensor.read(into: scratch.bias, batch: tile.batch, head: tile.head, query: query, keys: keyRange)
+            } else {
+                for (index, key) in keyRange.enumerated() {
+                    scratch.bias[index] = Scalar(
+                        rule.value(batch: tile.batch, head: tile.head, query: query, key: key))
+                }
+            }
+            for index in 0..<keyRange.count {
+                let bias = scratch.bias[index]
+                scores[index] = bias == -.infinity ? -.infinity : scores[index] + bias
+            }
+        }
+        guard let rule = operation.mask.rule else { return }
+        let allowed = UnsafeMutableBufferPointer(start: scratch.allowed, count: keyRange.count)
+        rule.fill(allowed, batch: tile.batch, head: tile.head, query: query, keys: keyRange)
+        for index in 0..<keyRange.count where !allowed[index] {
+            scores[index] = -.infinity
+        }
+    }
+
+    // MARK: - Result
+
+    /// The output, with its rows of `D_v` side by side and the other dimensions in the queries' order.
+    private func emptyOutput() -> Tensor {
+        let extents = [shape.batchCount, shape.headCount, shape.queryCount, shape.valueDimension]
+        let order = [0, 1, 2].sorted { queries.strides[$0] > queries.strides[$1] }
+        var strides = [0, 0, 0, 1]
+        var next = max(1, shape.valueDimension)
+        for axis in order.reversed() {
+            strides[axis] = next
+            next *= max(1, extents[axis])
+        }
+        let type = queries.elementType
+        let storage = TensorStorage(byteCount: Tensor.elementCount(of: extents) * type.byteCount)
+        return Tensor(shape: extents, strides: strides, elementType: type, storage: storage, offset: 0)
+    }
+
+    private func write(_ row: UnsafePointer<Scalar>, _ count: Int, to output: Tensor, at position: Int) {
+        switch output.elementType {
+        case Scalar.elementType:
+            (output.pointer(as: Scalar.self) + position).update(from: row, count: count)
+        case .float16:
+            for index in 0..<count {
+                (output.pointer(as: UInt16.self) + position)[index] = Float16(row[index]).bitPattern
+            }
+        case .bfloat16:
+            for index in 0..<count {
+                (output.pointer(as: UInt16.self) + position)[index] = BFloat16(Float(row[index])).bitPattern
+            }
+        default: preconditionFailure("Attention has no output of type \(output.elementType).")
+        }
+    }
+}
+
+/// How the scores of a tile come about.
+enum ScorePath: Sendable {
+    /// Keys transposed once per key-value head, so that a vector holds many keys: for many queries.
+    case packed
+    /// Keys as they lie: for few queries, which would not pay for the transposition.
+    case rows
+    /// The measure's own function for each pair.
+    case pairwise
+
+    init(form: ScoreForm, shape: AttentionShape) {
+        switch form.operation {
+        case .pairwise: self = .pairwise
+        // Below this the transposition costs more than it saves.
+        case .product where shape.queryCount * shape.groupSize < 16: self = .rows
+        default: self = .packed
+        }
+    }
+}
+
+/// The sizes of a tile.
+enum TileSize {
+    /// A multiple of the kernels' rows of registers.
+    static let queries = 96
+    /// With the queries, a block of scores that stays in a second-level cache of 512 KiB.
+    static let keys = 512
+}
+
+/// A block of queries of one head.
+struct QueryTile {
+    let batch: Int
+    let head: Int
+    let queries: Range<Int>
+}
+
+func blocks(of count: Int, by size: Int) -> Int {
+    (count + size - 1) / size
+}
+
+func range(_ block: Int, by size: Int, upTo count: Int) -> Range<Int> {
+    block * size..<min(count, (block + 1) * size)
+}

@@ -1,0 +1,51 @@
+/// The cosine of the angle between query and key, divided by a temperature.
+///
+/// A zero vector has cosine 0 with everything.
+///
+/// Graves et al., "Neural Turing Machines", 2014 (arXiv:1410.5401), equation 6, with the temperature 1/β.
+public struct Cosine: Similarity {
+    /// Divides the cosine: above 0, and smaller is sharper.
+    public var temperature: Double
+
+    /// Creates the measure.
+    ///
+    /// - Parameter temperature: Divides the cosine; not 0.
+    public init(temperature: Double = 1) {
+        precondition(temperature != 0 && temperature.isFinite, "The temperature is \(temperature); it must not be 0.")
+        self.temperature = temperature
+    }
+
+    /// Returns `q·k / (‖q‖ ‖k‖) / temperature`.
+    ///
+    /// - Parameters:
+    ///   - query: `[D]`.
+    ///   - key: `[D]`.
+    /// - Returns: The score.
+    public func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar {
+        let (queryNorm, keyNorm) = (query.dot(query).squareRoot(), key.dot(key).squareRoot())
+        if queryNorm == 0 || keyNorm == 0 { return 0 }
+        var sum: Scalar = 0
+        // Each vector is normalised first: a product of the norms could overflow.
+        for index in query.indices { sum += (query[index] / queryNorm) * (key[index] / keyNorm) }
+        return sum / Scalar(temperature)
+    }
+
+    /// Returns a product of the normalised vectors.
+    ///
+    /// - Parameters:
+    ///   - queryDimension: `D`.
+    ///   - keyDimension: `D`.
+    /// - Returns: The form.
+    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
+        preconditionSameDimension(queryDimension, keyDimension)
+        return ScoreForm(.product, queries: .normalized, keys: .normalized, scale: 1 / temperature)
+    }
+}
+
+extension Similarity where Self == Cosine {
+    /// The cosine of the angle between query and key, divided by a temperature.
+    ///
+    /// - Parameter temperature: Above 0; smaller is sharper.
+    /// - Returns: The measure.
+    public static func cosine(temperature: Double = 1) -> Cosine { Cosine(temperature: temperature) }
+}

@@ -1,0 +1,45 @@
+/// The Gaussian kernel: its logarithm -‖q - k‖² / (2σ²) is the score, so that the weights after the softmax
+/// are the kernel's values, normalised.
+///
+/// Nadaraya, "On Estimating Regression", 1964; Watson, "Smooth Regression Analysis", 1964.
+public struct Gaussian: Similarity {
+    /// σ, in the unit of the vectors; above 0.
+    public var bandwidth: Double
+    private var euclidean: Euclidean { Euclidean(scale: 1 / (2 * bandwidth * bandwidth)) }
+
+    /// Creates the measure.
+    ///
+    /// - Parameter bandwidth: σ, in the unit of the vectors; above 0.
+    public init(bandwidth: Double = 1) {
+        precondition(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
+        self.bandwidth = bandwidth
+    }
+
+    /// Returns `-‖q - k‖² / (2σ²)`.
+    ///
+    /// - Parameters:
+    ///   - query: `[D]`.
+    ///   - key: `[D]`.
+    /// - Returns: The score.
+    public func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar {
+        euclidean.score(query: query, key: key)
+    }
+
+    /// Returns a sum of squared differences.
+    ///
+    /// - Parameters:
+    ///   - queryDimension: `D`.
+    ///   - keyDimension: `D`.
+    /// - Returns: The form.
+    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
+        euclidean.form(queryDimension: queryDimension, keyDimension: keyDimension)
+    }
+}
+
+extension Similarity where Self == Gaussian {
+    /// The logarithm of a Gaussian kernel.
+    ///
+    /// - Parameter bandwidth: σ, in the unit of the vectors; above 0.
+    /// - Returns: The measure.
+    public static func gaussian(bandwidth: Double = 1) -> Gaussian { Gaussian(bandwidth: bandwidth) }
+}

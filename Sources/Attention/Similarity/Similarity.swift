@@ -1,0 +1,193 @@
+/// How well a key matches a query: the score before the softmax.
+///
+/// A measure of one's own needs only ``score(query:key:)``:
+///
+/// ```swift
+/// struct Chebyshev: Similarity {
+///     func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar {
+///         var largest: Scalar = 0
+///         for index in query.indices { largest = max(largest, abs(query[index] - key[index])) }
+///         return -largest
+///     }
+/// }
+/// let output = attention(queries: queries, keys: keys, values: values, similarity: Chebyshev())
+/// ```
+///
+/// The compiler specialises the loop over a tile of queries and keys for it, in the user's own module.
+/// Measures that are a dot product or a distance in disguise say so in ``form`` and run on the vector kernels.
+public protocol Similarity: Sendable {
+    /// Returns the score of one query and one key: the definition, which every faster path is tested against.
+    ///
+    /// - Parameters:
+    ///   - query: `[D]`.
+    ///   - key: `[D_k]`; as long as the query unless the measure says otherwise.
+    /// - Returns: The score, any number; higher means more attention.
+    func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar
+
+    /// How the tiled operator computes the scores.
+    ///
+    /// - Parameters:
+    ///   - queryDimension: `D`.
+    ///   - keyDimension: `D_k`. A measure that cannot take these stops the program with both.
+    /// - Returns: The form; ``ScoreForm/pairwise`` calls ``score(query:key:)`` for each pair.
+    func form(queryDimension: Int, keyDimension: Int) -> ScoreForm
+
+    /// Writes the scores of a tile. The default calls ``score(query:key:)`` for each pair.
+    ///
+    /// - Parameter tile: Queries and keys in rows, and where the scores go.
+    func fillScores(_ tile: ScoreTile<Float>)
+
+    /// Writes the scores of a tile. The default calls ``score(query:key:)`` for each pair.
+    ///
+    /// - Parameter tile: Queries and keys in rows, and where the scores go.
+    func fillScores(_ tile: ScoreTile<Double>)
+}
+
+extension Similarity {
+    /// Checks that queries and keys are equally long, and calls ``score(query:key:)`` for each pair.
+    ///
+    /// - Parameters:
+    ///   - queryDimension: `D`.
+    ///   - keyDimension: `D_k`, which is `D`.
+    /// - Returns: ``ScoreForm/pairwise``.
+    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
+        preconditionSameDimension(queryDimension, keyDimension)
+        return .pairwise
+    }
+
+    // Inlinable, so that the loop is compiled in the module of the measure, with its score inlined.
+    /// Calls ``score(query:key:)`` for each pair of the tile.
+    @inlinable public func fillScores(_ tile: ScoreTile<Float>) {
+        tile.fill { query, key in score(query: query, key: key) }
+    }
+
+    /// Calls ``score(query:key:)`` for each pair of the tile.
+    @inlinable public func fillScores(_ tile: ScoreTile<Double>) {
+        tile.fill { query, key in score(query: query, key: key) }
+    }
+
+    func preconditionSameDimension(_ queryDimension: Int, _ keyDimension: Int) {
+        precondition(
+            queryDimension == keyDimension,
+            "Queries have head dimension \(queryDimension), but keys have \(keyDimension).")
+    }
+}
+
+/// A block of queries and keys, in rows, and the place for their scores.
+public struct ScoreTile<Scalar: AttentionScalar> {
+    /// Row-major `[rows, queryDimension]`.
+    public let queries: UnsafePointer<Scalar>
+    /// How far apart the queries' rows are, in elements.
+    public let queryStride: Int
+    /// The length of a query.
+    public let queryDimension: Int
+    /// Row-major `[columns, keyDimension]`.
+    public let keys: UnsafePointer<Scalar>
+    /// How far apart the keys' rows are, in elements.
+    public let keyStride: Int
+    /// The length of a key.
+    public let keyDimension: Int
+    /// `[rows, columns]`, to be written.
+    public let scores: UnsafeMutablePointer<Scalar>
+    /// How far apart the scores' rows are, in elements.
+    public let scoreStride: Int
+    /// The number of queries.
+    public let rows: Int
+    /// The number of keys.
+    public let columns: Int
+
+    init(
+        queries: UnsafePointer<Scalar>, queryStride: Int, queryDimension: Int, keys: UnsafePointer<Scalar>,
+        keyStride: Int, keyDimension: Int, scores: UnsafeMutablePointer<Scalar>, scoreStride: Int, rows: Int,
+        columns: Int
+    ) {
+        self.queries = queries
+        self.queryStride = queryStride
+        self.queryDimension = queryDimension
+        self.keys = keys
+        self.keyStride = keyStride
+        self.keyDimension = keyDimension
+        self.scores = scores
+        self.scoreStride = scoreStride
+        self.rows = rows
+        self.columns = columns
+    }
+
+    /// Writes `score(query, key)` for each pair.
+    ///
+    /// - Parameter score: The score of one pair.
+    @inlinable public func fill(_ score: (Span<Scalar>, Span<Scalar>) -> Scalar) {
+        for row in 0..<rows {
+            let query = UnsafeBufferPointer(start: queries + row * queryStride, count: queryDimension)
+            for column in 0..<columns {
+                let key = UnsafeBufferPointer(start: keys + column * keyStride, count: keyDimension)
+                scores[row * scoreStride + column] = score(query.span, key.span)
+            }
+        }
+    }
+}
+
+/// How the tiled operator computes the scores of a measure:
+/// `score = scale · Σ_f op(φ_q(query)_f, φ_k(key)_f)`.
+public struct ScoreForm: Sendable {
+    /// What is summed over the features.
+    public enum Operation: Sendable {
+        /// `a · b`
+        case product
+        /// `(a - b)²`
+        case squaredDistance
+        /// `|a - b|`
+        case absoluteDistance
+        /// `weights_f · tanh(a + b)`
+        case additive(weights: Tensor)
+        /// ``Similarity/score(query:key:)`` itself.
+        case pairwise
+    }
+
+    /// A map from a vector to the features that are compared.
+    public enum FeatureMap: Sendable {
+        /// The vector itself.
+        case identity
+        /// `x / ‖x‖`, and zero for a zero vector.
+        case normalized
+        /// `W x + b` with `W` `[F, D]` and `b` `[F]`.
+        case linear(weight: Tensor, bias: Tensor?)
+    }
+
+    /// What is summed over the features.
+    public var operation: Operation
+    /// φ_q.
+    public var queries: FeatureMap
+    /// φ_k.
+    public var keys: FeatureMap
+    /// Multiplies the sum.
+    public var scale: Double
+
+    /// Creates a form.
+    ///
+    /// - Parameters:
+    ///   - operation: What is summed over the features.
+    ///   - queries: φ_q.
+    ///   - keys: φ_k, with as many features.
+    ///   - scale: Multiplies the sum.
+    public init(
+        _ operation: Operation, queries: FeatureMap = .identity, keys: FeatureMap = .identity, scale: Double = 1
+    ) {
+        self.operation = operation
+        self.queries = queries
+        self.keys = keys
+        self.scale = scale
+    }
+
+    /// ``Similarity/score(query:key:)`` for each pair.
+    public static let pairwise = ScoreForm(.pairwise)
+}
+
+extension Span where Element: AttentionScalar {
+    /// Returns Σᵢ selfᵢ · otherᵢ.
+    func dot(_ other: Span<Element>) -> Element {
+        var sum: Element = 0
+        for index in indices { sum += self[index] * other[index] }
+        return sum
+    }
+}

@@ -1,0 +1,95 @@
+extension Tensor {
+    /// Returns the part of one dimension, as a view.
+    ///
+    /// - Parameters:
+    ///   - axis: The dimension, counted from the end where negative.
+    ///   - range: Which indices along it to keep.
+    /// - Returns: The same tensor with `shape[axis] == range.count`.
+    public func slice(axis: Int, range: Range<Int>) -> Tensor {
+        let axis = resolved(axis)
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= shape[axis],
+            "The range \(range) leaves axis \(axis) of \(shape).")
+        var shape = shape
+        shape[axis] = range.count
+        return Tensor(
+            shape: shape, strides: strides, elementType: elementType, storage: storage,
+            offset: offset + range.lowerBound * strides[axis])
+    }
+
+    /// Returns the tensor with two dimensions exchanged, as a view.
+    ///
+    /// - Parameters:
+    ///   - first: One dimension, counted from the end where negative.
+    ///   - second: The other.
+    /// - Returns: A tensor with `shape[first]` and `shape[second]` exchanged.
+    public func transposed(_ first: Int, _ second: Int) -> Tensor {
+        var shape = shape
+        var strides = strides
+        shape.swapAt(resolved(first), resolved(second))
+        strides.swapAt(resolved(first), resolved(second))
+        return Tensor(shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset)
+    }
+
+    /// Returns the same elements under another shape: a view where the layout allows it, else a copy.
+    ///
+    /// - Parameter newShape: Has as many elements as the tensor.
+    /// - Returns: The elements in row-major order, laid out as `newShape`.
+    public func reshaped(to newShape: [Int]) -> Tensor {
+        precondition(
+            Tensor.elementCount(of: newShape) == elementCount,
+            "\(shape) has \(elementCount) elements, \(newShape) has \(Tensor.elementCount(of: newShape)).")
+        let source = contiguous()
+        return Tensor(
+            shape: newShape, strides: Tensor.contiguousStrides(of: newShape), elementType: elementType,
+            storage: source.storage, offset: source.offset)
+    }
+
+    /// Returns the tensor repeated to a larger shape, as a view: extents of 1 stretch, and dimensions are
+    /// added in front.
+    ///
+    /// - Parameter newShape: The shape to repeat to.
+    /// - Returns: A view with stride 0 along what is repeated.
+    public func expanded(to newShape: [Int]) -> Tensor {
+        precondition(newShape.count >= rank, "\(shape) has more dimensions than \(newShape).")
+        let added = newShape.count - rank
+        var newStrides = [Int](repeating: 0, count: newShape.count)
+        for axis in shape.indices {
+            precondition(
+                shape[axis] == newShape[axis + added] || shape[axis] == 1,
+                "\(shape) cannot be broadcast to \(newShape).")
+            newStrides[axis + added] = shape[axis] == newShape[axis + added] ? strides[axis] : 0
+        }
+        return Tensor(
+            shape: newShape, strides: newStrides, elementType: elementType, storage: storage, offset: offset)
+    }
+
+    /// Returns `[B, T, H·D]` as `[B, H, T, D]`, as a view.
+    ///
+    /// - Parameter headCount: `H`, which divides the last extent.
+    /// - Returns: One slice of the last dimension per head.
+    public func splittingHeads(_ headCount: Int) -> Tensor {
+        precondition(rank == 3, "Heads are split from [B, T, H·D], not from \(shape).")
+        precondition(
+            headCount > 0 && shape[2] % headCount == 0, "\(headCount) heads do not divide the width of \(shape).")
+        let dimension = shape[2] / headCount
+        return Tensor(
+            shape: [shape[0], headCount, shape[1], dimension],
+            strides: [strides[0], dimension * strides[2], strides[1], strides[2]], elementType: elementType,
+            storage: storage, offset: offset)
+    }
+
+    /// Returns `[B, H, T, D]` as `[B, T, H·D]`: a view where the heads lie side by side, else a copy.
+    ///
+    /// - Returns: The heads of each position side by side.
+    public func mergingHeads() -> Tensor {
+        precondition(rank == 4, "Heads are merged from [B, H, T, D], not from \(shape).")
+        return transposed(1, 2).reshaped(to: [shape[0], shape[2], shape[1] * shape[3]])
+    }
+
+    func resolved(_ axis: Int) -> Int {
+        let index = axis < 0 ? axis + rank : axis
+        precondition(shape.indices.contains(index), "Axis \(axis) does not exist in \(shape).")
+        return index
+    }
+}

@@ -1,0 +1,87 @@
+import Synchronization
+
+/// Memory that tensors share: taken from the pool and given back to it, or kept alive by another owner.
+final class TensorStorage: @unchecked Sendable {
+    // Safe: written only while one tensor holds it (`Tensor.makeUnique`), or before it is shared.
+    let base: UnsafeMutableRawPointer
+    let byteCount: Int
+    /// Whoever owns memory that is not the pool's, such as a mapped file; never written.
+    private let owner: (any AnyObject & Sendable)?
+
+    var isWritable: Bool { owner == nil }
+
+    init(byteCount: Int) {
+        self.byteCount = byteCount
+        self.owner = nil
+        base = BufferPool.shared.take(byteCount: byteCount)
+    }
+
+    init(sharing bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable) {
+        byteCount = bytes.count
+        self.owner = owner
+        base = UnsafeMutableRawPointer(mutating: bytes.baseAddress ?? TensorStorage.nowhere)
+    }
+
+    deinit {
+        if owner == nil {
+            BufferPool.shared.giveBack(base, byteCount: byteCount)
+        }
+    }
+
+    /// An address for tensors without elements; nothing is read or written there.
+    nonisolated(unsafe) private static let nowhere = UnsafeRawPointer(
+        UnsafeMutableRawPointer.allocate(byteCount: BufferPool.alignment, alignment: BufferPool.alignment))
+}
+
+/// Buffers aligned to a cache line, kept for reuse when a tensor lets go of them.
+///
+/// Taking fresh pages from the system costs about as much as filling them; a forward pass asks for the same
+/// sizes again and again.
+final class BufferPool: Sendable {
+    static let shared = BufferPool()
+    /// A cache line, and the widest vector.
+    static let alignment = 64
+    /// More than this is not kept: a long text must not hold its memory for ever.
+    private static let keptByteLimit = 256 << 20
+
+    private struct State {
+        var free: [Int: [UInt]] = [:]
+        var keptByteCount = 0
+    }
+
+    private let state = Mutex(State())
+
+    func take(byteCount: Int) -> UnsafeMutableRawPointer {
+        let size = sizeClass(byteCount)
+        let kept = state.withLock { state -> UInt? in
+            guard let address = state.free[size]?.popLast() else { return nil }
+            state.keptByteCount -= size
+            return address
+        }
+        if let kept, let pointer = UnsafeMutableRawPointer(bitPattern: kept) {
+            return pointer
+        }
+        return .allocate(byteCount: size, alignment: BufferPool.alignment)
+    }
+
+    func giveBack(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
+        let size = sizeClass(byteCount)
+        let keep = state.withLock { state -> Bool in
+            guard state.keptByteCount + size <= BufferPool.keptByteLimit else { return false }
+            state.free[size, default: []].append(UInt(bitPattern: pointer))
+            state.keptByteCount += size
+            return true
+        }
+        if !keep {
+            pointer.deallocate()
+        }
+    }
+
+    /// Rounds up to one of eight sizes per power of two, so that nearly equal sizes share buffers at the
+    /// price of an eighth of the memory.
+    private func sizeClass(_ byteCount: Int) -> Int {
+        let wanted = max(byteCount, BufferPool.alignment)
+        let step = max(BufferPool.alignment, 1 << max(0, (Int.bitWidth - 1 - wanted.leadingZeroBitCount) - 3))
+        return (wanted + step - 1) / step * step
+    }
+}
