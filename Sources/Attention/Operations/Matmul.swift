@@ -1,0 +1,45 @@
+internal import CAttentionKernels
+
+/// Returns `x · Wᵀ`: each row of `x` times each row of the weights.
+///
+/// Sums are float32 along the columns, in an order that does not depend on the number of rows: a row's result
+/// has the same bits in every batch.
+///
+/// - Parameters:
+///   - x: `[…, columns]`, floating-point.
+///   - weights: `[rows, columns]`, as a checkpoint stores a linear layer.
+/// - Returns: `[…, rows]`, float32.
+/// - Precondition: The last extent of `x` is the number of columns.
+/// - Complexity: O(rows · x's elements) time; one block of decoded weights per thread.
+public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
+    precondition(
+        x.rank >= 1 && x.shape.last == weights.columnCount,
+        "\(x.shape) cannot be multiplied by weights [\(weights.rowCount), \(weights.columnCount)]: the last extent "
+            + "must be \(weights.columnCount).")
+    let input = x.converted(to: .float32).contiguous()
+    let (columns, outputs) = (weights.columnCount, weights.rowCount)
+    let rows = columns == 0 ? 0 : input.elementCount / columns
+    let result = Tensor(uninitialized: x.shape.dropLast() + [outputs], elementType: .float32)
+    // A block of decoded weights stays in the first-level cache while every row passes by.
+    let blockLength = 16
+    parallel(blocks(of: outputs, by: blockLength)) { block in
+        let range = range(block, by: blockLength, upTo: outputs)
+        let out = result.pointer(as: Float.self) + range.lowerBound
+        func multiply(_ decoded: UnsafePointer<Float>) {
+            Kernels.current.dot_rows(
+                out, outputs, input.pointer(as: Float.self), columns, decoded, columns, rows, range.count, columns)
+        }
+        if let floats = weights.floatRows {
+            multiply(floats + range.lowerBound * columns)
+            return
+        }
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, range.count * columns)) { buffer in
+            guard let decoded = buffer.baseAddress else { return }
+            for (index, row) in range.enumerated() {
+                weights.decode(row: row, to: decoded + index * columns)
+            }
+            multiply(decoded)
+        }
+    }
+    return result
+}

@@ -1,0 +1,146 @@
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
+/// Rotary position embedding: pairs of elements of queries and keys are rotated by an angle that grows with the
+/// position, so that their dot product depends on the distance alone.
+///
+/// Su et al., "RoFormer", 2021 (arXiv:2104.09864), equation 34.
+public struct RotaryEmbedding: Sendable, Hashable {
+    /// Which elements form a pair.
+    public enum Layout: Sendable, Hashable {
+        /// Element `i` with `i + D/2`: checkpoints in safetensors.
+        case half
+        /// Element `2i` with `2i + 1`: Llama checkpoints in GGUF.
+        case interleaved
+    }
+
+    /// How the angles are changed for contexts longer than those trained on.
+    public enum Scaling: Sendable, Hashable {
+        /// Not at all.
+        case none
+        /// Positions are divided by a factor. Chen et al., 2023 (arXiv:2306.15595).
+        case linear(factor: Double)
+        /// The base is raised so that the slowest pair turns `factor` times as slowly ("NTK-aware").
+        case ntk(factor: Double)
+        /// Slow pairs are divided by a factor, fast ones are not, those between are blended. Grattafiori et al.,
+        /// "The Llama 3 Herd of Models", 2024 (arXiv:2407.21783), as its checkpoints configure it.
+        case llama3(factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double, trainedLength: Int)
+    }
+
+    /// How many elements of a head, from the first, are rotated; even.
+    public let dimension: Int
+    /// The base of the angles' geometric series: 10,000 in the paper.
+    public let base: Double
+    /// Which elements form a pair.
+    public let layout: Layout
+    /// How the angles are changed for longer contexts.
+    public let scaling: Scaling
+
+    /// Creates an embedding.
+    ///
+    /// - Parameters:
+    ///   - dimension: How many elements of a head are rotated; even. The others stay as they are.
+    ///   - base: The base of the angles' geometric series; above 0.
+    ///   - layout: Which elements form a pair.
+    ///   - scaling: How the angles are changed for longer contexts.
+    public init(dimension: Int, base: Double = 10_000, layout: Layout, scaling: Scaling = .none) {
+        precondition(dimension > 0 && dimension % 2 == 0, "\(dimension) elements cannot be rotated in pairs.")
+        precondition(base > 0 && base.isFinite, "The rotary base is \(base); it must be above 0.")
+        self.dimension = dimension
+        self.base = base
+        self.layout = layout
+        self.scaling = scaling
+    }
+
+    /// The angle of each pair per position, in radians, `dimension / 2` of them.
+    public var frequencies: [Double] {
+        (0..<dimension / 2).map { pair in
+            let exponent = Double(2 * pair) / Double(dimension)
+            let frequency = pow(base, -exponent)
+            switch scaling {
+            case .none: return frequency
+            case .linear(let factor): return frequency / factor
+            case .ntk(let factor):
+                let raised = base * pow(factor, Double(dimension) / Double(max(1, dimension - 2)))
+                return pow(raised, -exponent)
+            case .llama3(let factor, let low, let high, let trainedLength):
+                let turns = Double(trainedLength) * frequency / (2 * .pi)
+                if turns < low { return frequency / factor }
+                if turns > high { return frequency }
+                let blend = (turns - low) / (high - low)
+                return (1 - blend) * frequency / factor + blend * frequency
+            }
+        }
+    }
+
+    /// Returns `x` rotated.
+    ///
+    /// - Parameters:
+    ///   - x: `[B, H, T, D]`, with `D` at least ``dimension``.
+    ///   - positions: The position of each of the `T` tokens of each sequence, `[B][T]`.
+    /// - Returns: A contiguous float32 tensor of the same shape.
+    public func callAsFunction(_ x: Tensor, positions: [[Int]]) -> Tensor {
+        precondition(x.rank == 4, "Rotary embedding takes [B, H, T, D], not \(x.shape).")
+        precondition(
+            positions.map(\.count) == [Int](repeating: x.shape[2], count: x.shape[0]),
+            "There are positions for \(positions.map(\.count)) tokens, but x is \(x.shape).")
+        let frequencies = frequencies
+        var cosines: [Float] = []
+        var sines: [Float] = []
+        for position in positions.joined() {
+            for frequency in frequencies {
+                cosines.append(Float(cos(Double(position) * frequency)))
+                sines.append(Float(sin(Double(position) * frequency)))
+            }
+        }
+        let extents = [x.shape[0], x.shape[2], dimension / 2]
+        return rotate(
+            x, cosines: Tensor(cosines, shape: extents), sines: Tensor(sines, shape: extents), layout: layout)
+    }
+}
+
+/// Returns `x` with pairs of elements rotated by given angles.
+///
+/// A pair `(a, b)` becomes `(a cos - b sin, b cos + a sin)`. Elements beyond the pairs stay as they are.
+///
+/// - Parameters:
+///   - x: `[B, H, T, D]`.
+///   - cosines: `[B, T, P]` with `2P ≤ D`.
+///   - sines: `[B, T, P]`.
+///   - layout: Which elements form a pair.
+/// - Returns: A contiguous float32 tensor of the same shape.
+public func rotate(_ x: Tensor, cosines: Tensor, sines: Tensor, layout: RotaryEmbedding.Layout) -> Tensor {
+    precondition(x.rank == 4 && cosines.rank == 3, "Rotation takes [B, H, T, D] and [B, T, P].")
+    let pairCount = cosines.shape[2]
+    precondition(
+        cosines.shape == [x.shape[0], x.shape[2], pairCount] && sines.shape == cosines.shape
+            && 2 * pairCount <= x.shape[3],
+        "Angles of shapes \(cosines.shape) and \(sines.shape) do not fit \(x.shape).")
+    let result = x.copied(to: .float32)
+    let cosine = cosines.converted(to: .float32).contiguous()
+    let sine = sines.converted(to: .float32).contiguous()
+    let (headCount, length, dimension) = (x.shape[1], x.shape[2], x.shape[3])
+    // A pair's elements are `gap` apart, and pairs `step`.
+    let (gap, step) = layout == .half ? (pairCount, 1) : (1, 2)
+    parallel(x.shape[0] * headCount) { item in
+        let batch = item / headCount
+        for token in 0..<length {
+            let row = result.pointer(as: Float.self) + (item * length + token) * dimension
+            let angle = (batch * length + token) * pairCount
+            for pair in 0..<pairCount {
+                let (c, s) = (
+                    cosine.pointer(as: Float.self)[angle + pair], sine.pointer(as: Float.self)[angle + pair]
+                )
+                let (a, b) = (row[pair * step], row[pair * step + gap])
+                row[pair * step] = a * c - b * s
+                row[pair * step + gap] = b * c + a * s
+            }
+        }
+    }
+    return result
+}

@@ -1,0 +1,167 @@
+internal import CAttentionKernels
+
+/// A matrix of weights `[rows, columns]`, stored as a checkpoint stores it: what ``matmul(_:_:)`` multiplies by.
+///
+/// The quantised formats are GGUF's. A row is decoded to float32 when it is needed, and never kept.
+public struct WeightMatrix: Sendable {
+    /// How weights are stored.
+    public enum Format: String, Sendable, CaseIterable {
+        /// 4 bytes a weight.
+        case float32 = "F32"
+        /// IEEE 754 binary16.
+        case float16 = "F16"
+        /// The upper half of a float32.
+        case bfloat16 = "BF16"
+        /// Blocks of 32 signed bytes with a float16 scale: 8.5 bits a weight.
+        case q8_0 = "Q8_0"
+        /// Blocks of 32 4-bit numbers less 8 with a float16 scale: 4.5 bits a weight.
+        case q4_0 = "Q4_0"
+        /// Blocks of 32 4-bit numbers with a float16 scale and minimum: 5 bits a weight.
+        case q4_1 = "Q4_1"
+
+        /// How many neighbouring weights of a row are stored together.
+        public var blockLength: Int {
+            switch self {
+            case .float32, .float16, .bfloat16: 1
+            case .q8_0, .q4_0, .q4_1: 32
+            }
+        }
+
+        /// How many bytes a block takes.
+        public var blockByteCount: Int {
+            switch self {
+            case .float32: 4
+            case .float16, .bfloat16: 2
+            case .q8_0: 34
+            case .q4_0: 18
+            case .q4_1: 20
+            }
+        }
+
+        var kernelType: sattn_weight_type {
+            switch self {
+            case .float32: SATTN_FLOAT32
+            case .float16: SATTN_FLOAT16
+            case .bfloat16: SATTN_BFLOAT16
+            case .q8_0: SATTN_Q8_0
+            case .q4_0: SATTN_Q4_0
+            case .q4_1: SATTN_Q4_1
+            }
+        }
+    }
+
+    /// The number of rows: outputs.
+    public let rowCount: Int
+    /// The number of columns: inputs.
+    public let columnCount: Int
+    /// How the weights are stored.
+    public let format: Format
+    private let storage: TensorStorage
+    private let byteOffset: Int
+
+    /// Creates a matrix over bytes that somebody else owns, without copying them.
+    ///
+    /// - Parameters:
+    ///   - bytes: `rowCount` rows of whole blocks, side by side, of any alignment; they must not change.
+    ///   - owner: Keeps `bytes` alive.
+    ///   - rowCount: Outputs.
+    ///   - columnCount: Inputs, a multiple of the format's ``Format/blockLength``.
+    ///   - format: How the weights are stored.
+    public init(
+        sharing bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable, rowCount: Int, columnCount: Int,
+        format: Format
+    ) {
+        precondition(
+            columnCount % format.blockLength == 0,
+            "Rows of \(columnCount) weights are not whole blocks of \(format.blockLength).")
+        let needed = rowCount * (columnCount / format.blockLength) * format.blockByteCount
+        precondition(
+            bytes.count == needed,
+            "\(bytes.count) bytes do not fill [\(rowCount), \(columnCount)] in \(format.rawValue): \(needed).")
+        self.rowCount = rowCount
+        self.columnCount = columnCount
+        self.format = format
+        storage = TensorStorage(sharing: bytes, owner: owner)
+        byteOffset = 0
+    }
+
+    /// Creates a matrix from a tensor.
+    ///
+    /// - Parameter tensor: `[rows, columns]`, of type float32, float16 or bfloat16.
+    public init(_ tensor: Tensor) {
+        precondition(tensor.rank == 2, "A weight matrix has two dimensions, not \(tensor.shape).")
+        let whole = tensor.contiguous()
+        switch tensor.elementType {
+        case .float32: format = .float32
+        case .float16: format = .float16
+        case .bfloat16: format = .bfloat16
+        default: preconditionFailure("A weight matrix holds floating-point numbers, not \(tensor.elementType).")
+        }
+        rowCount = tensor.shape[0]
+        columnCount = tensor.shape[1]
+        storage = whole.storage
+        byteOffset = whole.offset * whole.elementType.byteCount
+    }
+
+    var rowByteCount: Int { columnCount / format.blockLength * format.blockByteCount }
+
+    /// The number of bytes that the weights take.
+    public var byteCount: Int { rowCount * rowByteCount }
+
+    /// Returns rows as float32, `[indices.count, columns]`: an embedding's look-up.
+    ///
+    /// - Parameter indices: From 0 to less than ``rowCount``.
+    /// - Returns: One row per index.
+    public func rows(_ indices: [Int]) -> Tensor {
+        let result = Tensor(uninitialized: [indices.count, columnCount], elementType: .float32)
+        for (place, index) in indices.enumerated() {
+            precondition(0..<rowCount ~= index, "Row \(index) was asked for, but there are \(rowCount).")
+            decode(row: index, to: result.pointer(as: Float.self) + place * columnCount)
+        }
+        return result
+    }
+
+    /// The mean of all rows, `[columns]`.
+    public var meanRow: Tensor {
+        // Blocks of rows of a fixed size, added in order: the same bits for any number of threads.
+        let blockLength = 1024
+        let blockCount = blocks(of: rowCount, by: blockLength)
+        let partial = Tensor(zeros: [max(1, blockCount), columnCount], elementType: .float32)
+        parallel(blockCount) { block in
+            let sum = partial.pointer(as: Float.self) + block * columnCount
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: columnCount + 1) { buffer in
+                guard let row = buffer.baseAddress else { return }
+                // sum[c] = Σ_r 1 · row[r, c], by the kernel that adds weighted rows.
+                row[columnCount] = 1
+                for index in range(block, by: blockLength, upTo: rowCount) {
+                    decode(row: index, to: row)
+                    Kernels.current.product_add(
+                        sum, columnCount, row + columnCount, 1, row, columnCount, 1, columnCount, 1)
+                }
+            }
+        }
+        let sums = partial.floats
+        let mean = (0..<columnCount).map { column in
+            let total = stride(from: column, to: sums.count, by: max(1, columnCount)).reduce(0.0) { $0 + Double(sums[$1]) }
+            return Float(total / Double(max(1, rowCount)))
+        }
+        return Tensor(mean, shape: [columnCount])
+    }
+
+    /// Writes one row as float32.
+    func decode(row: Int, to out: UnsafeMutablePointer<Float>) {
+        let source = storage.base + byteOffset + row * rowByteCount
+        if format == .float32 && Int(bitPattern: source) % 4 == 0 {
+            out.update(from: source.assumingMemoryBound(to: Float.self), count: columnCount)
+        } else {
+            Kernels.current.decode(out, source, format.kernelType, columnCount)
+        }
+    }
+
+    /// The rows as they lie, if the kernels can read them so.
+    var floatRows: UnsafePointer<Float>? {
+        let start = storage.base + byteOffset
+        guard format == .float32, Int(bitPattern: start) % 4 == 0 else { return nil }
+        return UnsafePointer(start.assumingMemoryBound(to: Float.self))
+    }
+}

@@ -1,0 +1,207 @@
+/// The keys and values of what has been read so far, so that a next token costs one query.
+///
+/// Sequences of a batch may have different lengths. With a window, only the last `window` positions of each
+/// sequence are kept: a query may then look no further back.
+///
+/// ```swift
+/// var cache = KeyValueCache(batchCount: 1, headCount: 3, keyDimension: 64, valueDimension: 64)
+/// cache.append(keys: keys, values: values)
+/// let output = cache.attention(queries: queries)
+/// ```
+public struct KeyValueCache: Sendable {
+    /// How many positions back a query may look, its own included; `nil` is all.
+    public let window: Int?
+    /// How many positions each sequence has kept.
+    public private(set) var lengths: [Int]
+    /// The position of the first kept key of each sequence, counted from the sequence's start.
+    public private(set) var firstPositions: [Int]
+    /// How many positions each sequence was given last: the queries of the next call belong to them.
+    private var lastCounts: [Int]
+
+    private var storedKeys: Tensor
+    private var storedValues: Tensor
+
+    /// Creates an empty cache.
+    ///
+    /// - Parameters:
+    ///   - batchCount: `B`, sequences.
+    ///   - headCount: `G`, key-value heads.
+    ///   - keyDimension: `D_k`.
+    ///   - valueDimension: `D_v`.
+    ///   - window: How many positions back a query may look, its own included; at least 1, `nil` is all.
+    ///   - capacity: For how many positions to take memory at once; more is taken when it is needed.
+    ///   - elementType: float32, or float16, bfloat16 or float64.
+    public init(
+        batchCount: Int, headCount: Int, keyDimension: Int, valueDimension: Int, window: Int? = nil,
+        capacity: Int = 64, elementType: ElementType = .float32
+    ) {
+        if let window { precondition(window > 0, "The window is \(window); it must hold at least the query itself.") }
+        precondition(elementType.isFloatingPoint, "A cache holds numbers, not \(elementType).")
+        self.window = window
+        lengths = [Int](repeating: 0, count: batchCount)
+        firstPositions = lengths
+        lastCounts = lengths
+        let extents = [batchCount, headCount, max(1, capacity)]
+        storedKeys = Tensor(zeros: extents + [keyDimension], elementType: elementType)
+        storedValues = Tensor(zeros: extents + [valueDimension], elementType: elementType)
+    }
+
+    /// How many positions there is memory for.
+    public var capacity: Int { storedKeys.shape[2] }
+
+    /// The kept keys, `[B, G, max(lengths), D_k]`, as a view; beyond a sequence's length there is no meaning.
+    public var keys: Tensor { storedKeys.slice(axis: 2, range: 0..<(lengths.max() ?? 0)) }
+
+    /// The kept values, `[B, G, max(lengths), D_v]`, as a view.
+    public var values: Tensor { storedValues.slice(axis: 2, range: 0..<(lengths.max() ?? 0)) }
+
+    /// The position of the next token of each sequence, counted from the sequence's start.
+    public var nextPositions: [Int] { zip(firstPositions, lengths).map(+) }
+
+    /// Appends keys and values to each sequence.
+    ///
+    /// - Parameters:
+    ///   - keys: `[B, G, T, D_k]`.
+    ///   - values: `[B, G, T, D_v]`.
+    ///   - counts: How many of the `T` positions each sequence has; the rest is padding. `nil` means all.
+    public mutating func append(keys: Tensor, values: Tensor, counts: [Int]? = nil) {
+        for (name, given, stored) in [("Keys", keys, storedKeys), ("Values", values, storedValues)] {
+            precondition(
+                given.rank == 4 && given.shape[0] == stored.shape[0] && given.shape[1] == stored.shape[1]
+                    && given.shape[3] == stored.shape[3],
+                "\(name) are \(given.shape), but the cache holds \(stored.shape).")
+        }
+        precondition(
+            keys.shape[2] == values.shape[2], "Keys \(keys.shape) and values \(values.shape) differ in length.")
+        let counts = counts ?? [Int](repeating: keys.shape[2], count: lengths.count)
+        precondition(
+            counts.count == lengths.count && counts.allSatisfy { 0...keys.shape[2] ~= $0 },
+            "The counts \(counts) are not \(lengths.count) numbers from 0 to \(keys.shape[2]).")
+        makeRoom(for: counts)
+        write(keys, counts, to: &storedKeys)
+        write(values, counts, to: &storedValues)
+        for batch in lengths.indices { lengths[batch] += counts[batch] }
+        lastCounts = counts
+    }
+
+    /// Returns the attention of the tokens appended last to all that is kept.
+    ///
+    /// - Parameters:
+    ///   - queries: `[B, H, T, D]`, those of the tokens appended last; `G` divides `H`.
+    ///   - operation: Similarity, bias and the like. Its mask is combined with the cache's own: causal, the
+    ///     sequences' lengths, the window. Its bias and its mask count keys from the first that is kept.
+    /// - Returns: `[B, H, T, D_v]`; a sequence's padding yields zeros.
+    public func attention(queries: Tensor, operation: AttentionOperation = AttentionOperation()) -> Tensor {
+        attention(queries: queries, operation: operation, returning: AttentionRequest()).output
+    }
+
+    /// Returns the attention of the tokens appended last to all that is kept and, on request, what led to it.
+    ///
+    /// - Parameters:
+    ///   - queries: `[B, H, T, D]`, those of the tokens appended last.
+    ///   - operation: Similarity, bias and the like; its mask is combined with the cache's own.
+    ///   - request: What to return beside the output.
+    /// - Returns: The output and what was asked for.
+    public func attention(
+        queries: Tensor, operation: AttentionOperation, returning request: AttentionRequest
+    ) -> AttentionResult {
+        var operation = operation
+        operation.mask = operation.mask & mask(queryCount: queries.shape[2])
+        return operation(queries: queries, keys: keys, values: values, returning: request)
+    }
+
+    /// The mask of a call: query `i` of sequence `b` is at position `lengths[b] - lastCounts[b] + i` of what is kept.
+    private func mask(queryCount: Int) -> AttentionMask {
+        let longest = lastCounts.max() ?? 0
+        precondition(
+            queryCount == longest || lastCounts.allSatisfy { $0 <= queryCount },
+            "There are \(queryCount) queries, but \(longest) tokens were appended last.")
+        let offsets = zip(lengths, lastCounts).map(-)
+        var mask = AttentionMask.causal(offsets: offsets)
+        if let window { mask = mask & .slidingWindow(left: window - 1, right: 0, offsets: offsets) }
+        // What all sequences have needs no mask code.
+        if Set(lengths).count > 1 { mask = mask & .lengths(lengths) }
+        if lastCounts.contains(where: { $0 < queryCount }) {
+            mask = mask & AttentionMask(QueryLengths(counts: lastCounts))
+        }
+        return mask
+    }
+
+    /// Forgets what the window no longer reaches, and takes more memory if that is not enough.
+    private mutating func makeRoom(for counts: [Int]) {
+        let needed = zip(lengths, counts).map(+).max() ?? 0
+        if needed <= capacity { return }
+        if let window {
+            // The oldest new query still sees window - 1 positions before itself.
+            for batch in lengths.indices {
+                let surplus = lengths[batch] - (window - 1)
+                if surplus > 0 { forget(surplus, of: batch) }
+            }
+        }
+        let stillNeeded = zip(lengths, counts).map(+).max() ?? 0
+        // Twice the memory each time, and twice what a window needs, so that copying stays rare.
+        let roomy = window.map { 2 * $0 } ?? 2 * capacity
+        if stillNeeded > capacity || window != nil && capacity < roomy {
+            storedKeys = grown(storedKeys, to: max(stillNeeded, roomy))
+            storedValues = grown(storedValues, to: max(stillNeeded, roomy))
+        }
+    }
+
+    private mutating func forget(_ count: Int, of batch: Int) {
+        let kept = lengths[batch] - count
+        func move(_ tensor: inout Tensor) {
+            tensor.makeUnique()
+            let rowBytes = tensor.shape[3] * tensor.elementType.byteCount
+            for head in 0..<tensor.shape[1] {
+                let start = tensor.base + (batch * tensor.shape[1] + head) * tensor.shape[2] * rowBytes
+                // The ranges may overlap; copyMemory allows it.
+                start.copyMemory(from: start + count * rowBytes, byteCount: kept * rowBytes)
+            }
+        }
+        move(&storedKeys)
+        move(&storedValues)
+        lengths[batch] = kept
+        firstPositions[batch] += count
+    }
+
+    private func grown(_ tensor: Tensor, to capacity: Int) -> Tensor {
+        var result = Tensor(
+            zeros: [tensor.shape[0], tensor.shape[1], capacity, tensor.shape[3]], elementType: tensor.elementType)
+        copyRows(of: tensor, counts: lengths, to: &result, at: [Int](repeating: 0, count: lengths.count))
+        return result
+    }
+
+    private func write(_ tensor: Tensor, _ counts: [Int], to stored: inout Tensor) {
+        stored.makeUnique()
+        copyRows(of: tensor.converted(to: stored.elementType), counts: counts, to: &stored, at: lengths)
+    }
+
+    /// Copies the first `counts[b]` rows of each sequence behind row `starts[b]` of the target.
+    private func copyRows(of source: Tensor, counts: [Int], to target: inout Tensor, at starts: [Int]) {
+        let rowBytes = target.shape[3] * target.elementType.byteCount
+        for batch in counts.indices where counts[batch] > 0 {
+            for head in 0..<target.shape[1] {
+                let rows = source.slice(axis: 0, range: batch..<batch + 1).slice(axis: 1, range: head..<head + 1)
+                    .slice(axis: 2, range: 0..<counts[batch])
+                let start = ((batch * target.shape[1] + head) * target.shape[2] + starts[batch]) * rowBytes
+                rows.withUnsafeBytes { bytes in
+                    if let address = bytes.baseAddress {
+                        (target.base + start).copyMemory(from: address, byteCount: bytes.count)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Queries beyond a sequence's count are padding, and see nothing.
+private struct QueryLengths: MaskRule {
+    let counts: [Int]
+
+    func allows(batch: Int, head: Int, query: Int, key: Int) -> Bool { query < counts[batch] }
+
+    func coverage(of tile: MaskTile) -> MaskCoverage {
+        if tile.queries.upperBound <= counts[tile.batch] { return .full }
+        return tile.queries.lowerBound >= counts[tile.batch] ? .empty : .partial
+    }
+}
