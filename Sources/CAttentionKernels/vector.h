@@ -1,7 +1,7 @@
 // The kernels in vectors of LANES floats, written once. `avx2.c`, `avx512.c` and `neon.c` include it after
 // defining
 //   LANES                        floats in a vector: 4, 8 or 16,
-//   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers,
+//   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers (4 vectors at most),
 //   DOT_ROWS                     rows of the block of `dot_rows`; its columns are 4,
 //   TABLE, TABLE_NAME            the table to fill,
 // and after turning their instruction set on for every function that follows.
@@ -271,19 +271,22 @@ INLINE lanes accumulate(operation op, lanes sum, lanes a, lanes b, lanes weight)
     }
 }
 
+/// Vectors of a block of one row: as many sums as hide the latency of one, with two of them begun in a cycle.
+enum { SINGLE_ROW_VECTORS = 8 };
+
 /// One block of a tile: `block_rows` rows of `vectors` vectors, both constants, kept in registers over the whole
 /// depth. Where `vectors` is 1, only the first `part` columns are read and written.
 INLINE void block(operation op, bool add, const int block_rows, const int vectors, size_t part, float *out,
                   size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
                   size_t depth, const float *weights) {
-    lanes sum[TILE_ROWS][2 * TILE_VECTORS];
+    lanes sum[TILE_ROWS][SINGLE_ROW_VECTORS];
     UNROLL for (int r = 0; r < block_rows; r++)
         UNROLL for (int v = 0; v < vectors; v++) {
             const float *start = out + (size_t)r * out_stride + (size_t)v * LANES;
             sum[r][v] = !add ? (lanes){0} : vectors == 1 ? load_part(start, part) : load(start);
         }
     for (size_t k = 0; k < depth; k++) {
-        lanes row[2 * TILE_VECTORS];
+        lanes row[SINGLE_ROW_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) {
             const float *start = b + k * b_stride + (size_t)v * LANES;
             row[v] = vectors == 1 ? load_part(start, part) : load(start);
@@ -329,10 +332,8 @@ INLINE void tile(operation op, bool add, const int vectors, float *out, size_t o
                  const float *weights) {
     size_t c = 0;
     if (vectors > 1) {
-        // A single row has too few sums in flight to hide the latency of one: it takes twice the columns.
-        if (rows == 1)
-            for (; c + 2 * (size_t)vectors * LANES <= columns; c += 2 * (size_t)vectors * LANES)
-                block(op, add, 1, 2 * vectors, 0, out + c, out_stride, a, a_stride, b + c, b_stride, depth, weights);
+        for (; rows == 1 && c + SINGLE_ROW_VECTORS * LANES <= columns; c += SINGLE_ROW_VECTORS * LANES)
+            block(op, add, 1, SINGLE_ROW_VECTORS, 0, out + c, out_stride, a, a_stride, b + c, b_stride, depth, weights);
         for (; c + (size_t)vectors * LANES <= columns; c += (size_t)vectors * LANES)
             panel(op, add, vectors, 0, out + c, out_stride, a, a_stride, b + c, b_stride, rows, depth, weights);
     }
@@ -428,7 +429,11 @@ static void dot_rows(float *out, size_t out_stride, const float *a, size_t a_str
         size_t part = columns - c < 4 ? columns - c : 4;
         size_t r = 0;
         for (; r + DOT_ROWS <= rows; r += DOT_ROWS) BLOCK(DOT_ROWS, 1, part);
-        for (; r < rows; r++) BLOCK(1, 1, part);
+        switch (rows - r) {
+        case 1: BLOCK(1, 1, part); break;
+        case 2: BLOCK(2, 1, part); break;
+        case 3: BLOCK(3, 1, part); break;
+        }
     }
 #undef BLOCK
 }
