@@ -1,1 +1,65 @@
-#include "CAttentionKernels.h"
+// The only place that asks the processor what it can do.
+
+#include "tables.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/// The tables this processor can run, fastest first.
+static const sattn_kernels *available[4];
+static size_t available_count;
+static const sattn_kernels *current;
+static char refused[64];
+
+static void choose(void) {
+    // `__builtin_cpu_supports` also asks whether the operating system saves the wide registers.
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (avx512) available[available_count++] = &sattn_table_avx512;
+    if (avx2) available[available_count++] = &sattn_table_avx2;
+#elif defined(__aarch64__)
+    available[available_count++] = &sattn_table_neon;
+#endif
+    available[available_count++] = &sattn_table_scalar;
+    current = available[0];
+
+    const char *wish = getenv("ATTENTION_KERNELS");
+    if (wish == NULL || *wish == '\0') return;
+    for (size_t i = 0; i < available_count; i++)
+        if (strcmp(available[i]->name, wish) == 0) {
+            current = available[i];
+            return;
+        }
+    snprintf(refused, sizeof refused, "%s", wish);
+}
+
+static void choose_once(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose);
+}
+
+const sattn_kernels *sattn_kernels_current(void) {
+    choose_once();
+    return current;
+}
+
+const char *sattn_kernels_refused(void) {
+    choose_once();
+    return *refused == '\0' ? NULL : refused;
+}
+
+const sattn_kernels *sattn_kernels_named(const char *name) {
+    choose_once();
+    for (size_t i = 0; i < available_count; i++)
+        if (strcmp(available[i]->name, name) == 0) return available[i];
+    return NULL;
+}
+
+const sattn_kernels_float64 *sattn_kernels_float64_current(void) {
+    return &sattn_table_float64;
+}

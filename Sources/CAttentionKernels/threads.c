@@ -1,0 +1,302 @@
+// A pool of POSIX threads under one function, `sattn_parallel`.
+//
+// A job is published in one atomic word, the gate:
+//
+//     generation (47 bits) | open (1 bit) | workers inside (16 bits)
+//
+// A worker enters by adding 1 to an open gate of a generation that it has not seen, so it can neither enter
+// a job that is over nor read one that is being written. The caller works as well, closes the gate when no
+// index is left, and waits for the workers inside; a worker that woke too late is not waited for.
+//
+// Both sides spin for a moment before they sleep, since jobs come microseconds apart. A pool at rest sleeps.
+
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
+
+#include "CAttentionKernels.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAXIMUM_THREADS = 512 };
+
+static const uint64_t INSIDE = 0xFFFF;
+static const uint64_t OPEN = 0x10000;
+static const uint64_t GENERATION = ~(uint64_t)0x1FFFF;
+static const uint64_t NEXT_GENERATION = 0x20000;
+
+/// Nanoseconds of spinning before sleep: some times what a sleeping thread takes to wake.
+static const int64_t SPIN_NANOSECONDS = 30000;
+
+/// Held by the call that has the pool, and by `sattn_set_thread_count`.
+static pthread_mutex_t ownership = PTHREAD_MUTEX_INITIALIZER;
+
+// Written by the owner alone, while the gate is closed and nobody inside.
+static struct {
+    size_t count;
+    void *context;
+    void (*body)(void *context, size_t index);
+} job;
+static pthread_t workers[MAXIMUM_THREADS];
+static size_t worker_count;
+
+static atomic_size_t thread_count;
+static _Atomic(uint64_t) gate;
+static atomic_size_t next_index;
+static atomic_bool stopping;
+
+/// Guards sleep and wake only.
+static pthread_mutex_t sleep_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t job_published = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t job_left = PTHREAD_COND_INITIALIZER;
+static atomic_size_t sleeper_count;
+
+// MARK: - How many threads
+
+/// The processors that `quota` per `period` amounts to, rounded up; `limit` if there is no quota.
+static size_t quota_limit(long long quota, long long period, size_t limit) {
+    if (quota <= 0 || period <= 0) return limit;
+    long long processors = (quota - 1) / period + 1;
+    return processors < (long long)limit ? (size_t)processors : limit;
+}
+
+#if defined(__linux__)
+/// Reads up to two integers from a file; those that it lacks, as where it says `max`, are -1.
+static void read_integers(const char *folder, const char *name, long long values[2]) {
+    values[0] = values[1] = -1;
+    char path[4200];
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) return;
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return;
+    if (fscanf(file, "%lld %lld", &values[0], &values[1]) < 1) values[0] = -1;
+    fclose(file);
+}
+
+/// The smallest quota of a control group and the groups that contain it.
+static size_t control_group_limit(const char *mount, const char *group, size_t limit) {
+    char folder[4160];
+    if (snprintf(folder, sizeof folder, "%s%s", mount, group) >= (int)sizeof folder) return limit;
+    for (;;) {
+        long long quota[2], period[2];
+        read_integers(folder, "cpu.max", quota);  // version 2: both in one file
+        limit = quota_limit(quota[0], quota[1], limit);
+        read_integers(folder, "cpu.cfs_quota_us", quota);  // version 1
+        read_integers(folder, "cpu.cfs_period_us", period);
+        limit = quota_limit(quota[0], period[0], limit);
+        // A container may see the host's path of its group; the mount itself, which ends the walk, is then
+        // the container's group.
+        char *slash = strrchr(folder, '/');
+        if (slash == NULL || (size_t)(slash - folder) < strlen(mount)) return limit;
+        *slash = '\0';
+    }
+}
+#endif
+
+/// What this process may use: its affinity, within its control groups' quotas.
+static size_t usable_processors(void) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t limit = online > 0 ? (size_t)online : 1;
+#if defined(__linux__)
+    cpu_set_t set[8];  // 8192 processors
+    if (sched_getaffinity(0, sizeof set, set) == 0) {
+        int allowed = CPU_COUNT_S(sizeof set, set);
+        if (allowed > 0) limit = (size_t)allowed;
+    }
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (file == NULL) return limit;
+    char line[4096];
+    while (fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        // hierarchy:controllers:group
+        char *controllers = strchr(line, ':');
+        char *group = controllers == NULL ? NULL : strchr(controllers + 1, ':');
+        if (group == NULL) continue;
+        *group++ = '\0';
+        controllers++;
+        if (*controllers == '\0') {
+            limit = control_group_limit("/sys/fs/cgroup", group, limit);
+        } else if (strcmp(controllers, "cpu") == 0 || strncmp(controllers, "cpu,", 4) == 0
+                   || strstr(controllers, ",cpu,") != NULL) {
+            limit = control_group_limit("/sys/fs/cgroup/cpu", group, limit);
+        }
+    }
+    fclose(file);
+#endif
+    return limit;
+}
+
+static size_t clamped(size_t count) {
+    return count < 1 ? 1 : count > MAXIMUM_THREADS ? MAXIMUM_THREADS : count;
+}
+
+static void choose_thread_count(void) {
+    size_t count = usable_processors();
+    const char *wish = getenv("ATTENTION_THREADS");
+    if (wish != NULL && *wish >= '0' && *wish <= '9') {
+        char *end;
+        errno = 0;
+        unsigned long number = strtoul(wish, &end, 10);
+        if (*end == '\0' && errno == 0) count = number;
+    }
+    atomic_store(&thread_count, clamped(count));
+}
+
+size_t sattn_thread_count(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose_thread_count);
+    return atomic_load(&thread_count);
+}
+
+// MARK: - Spinning
+
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+/// Spins until the gate shows a generation other than `seen`, or the time is over; returns the gate.
+static uint64_t spin_while_seen(uint64_t seen) {
+    int64_t start = nanoseconds();
+    for (;;) {
+        uint64_t state = atomic_load(&gate);
+        if ((state & GENERATION) != seen || nanoseconds() - start > SPIN_NANOSECONDS) return state;
+        pause_briefly();
+    }
+}
+
+/// Spins until nobody is inside, or the time is over; says whether anyone still is.
+static bool spin_while_inside(void) {
+    int64_t start = nanoseconds();
+    for (;;) {
+        if ((atomic_load(&gate) & INSIDE) == 0) return false;
+        if (nanoseconds() - start > SPIN_NANOSECONDS) return true;
+        pause_briefly();
+    }
+}
+
+// MARK: - Working
+
+static void claim_indices(void) {
+    for (;;) {
+        size_t index = atomic_fetch_add_explicit(&next_index, 1, memory_order_relaxed);
+        if (index >= job.count) return;
+        job.body(job.context, index);
+    }
+}
+
+static void *worker_main(void *unused) {
+    (void)unused;
+    uint64_t seen = 0;
+    for (;;) {
+        uint64_t state = spin_while_seen(seen);
+        if ((state & GENERATION) == seen) {
+            pthread_mutex_lock(&sleep_mutex);
+            // Counted before the gate is looked at, as the caller sets the gate before it looks at the count:
+            // one of the two sees the other.
+            atomic_fetch_add(&sleeper_count, 1);
+            while (((state = atomic_load(&gate)) & GENERATION) == seen)
+                pthread_cond_wait(&job_published, &sleep_mutex);
+            atomic_fetch_sub(&sleeper_count, 1);
+            pthread_mutex_unlock(&sleep_mutex);
+        }
+        if (atomic_load(&stopping)) return NULL;
+        seen = state & GENERATION;
+        bool entered = false;
+        while (!entered && (state & OPEN) && (state & GENERATION) == seen)
+            entered = atomic_compare_exchange_weak(&gate, &state, state + 1);
+        if (!entered) continue;
+        claim_indices();
+        uint64_t before = atomic_fetch_sub(&gate, 1);
+        if (!(before & OPEN) && (before & INSIDE) == 1) {
+            pthread_mutex_lock(&sleep_mutex);
+            pthread_cond_signal(&job_left);
+            pthread_mutex_unlock(&sleep_mutex);
+        }
+    }
+}
+
+/// Starts the workers that are still missing; where the system refuses one, the pool makes do with fewer.
+static void start_workers(size_t wanted) {
+    if (worker_count >= wanted) return;
+    // Signals are for the program's own threads.
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    // What glibc gives a thread; others give much less.
+    pthread_attr_setstacksize(&attributes, (size_t)8 << 20);
+    while (worker_count < wanted
+           && pthread_create(&workers[worker_count], &attributes, worker_main, NULL) == 0)
+        worker_count++;
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+}
+
+static void publish(uint64_t state, size_t wake_count) {
+    atomic_store(&gate, state);
+    size_t sleepers = atomic_load(&sleeper_count);
+    if (sleepers == 0) return;
+    pthread_mutex_lock(&sleep_mutex);
+    if (wake_count >= sleepers)
+        pthread_cond_broadcast(&job_published);
+    else
+        for (size_t i = 0; i < wake_count; i++) pthread_cond_signal(&job_published);
+    pthread_mutex_unlock(&sleep_mutex);
+}
+
+void sattn_parallel(size_t count, void *context, void (*body)(void *context, size_t index)) {
+    size_t threads = sattn_thread_count();
+    if (count < 2 || threads < 2 || pthread_mutex_trylock(&ownership) != 0) {
+        for (size_t i = 0; i < count; i++) body(context, i);
+        return;
+    }
+    job.count = count;
+    job.context = context;
+    job.body = body;
+    atomic_store_explicit(&next_index, 0, memory_order_relaxed);
+    start_workers(atomic_load(&thread_count) - 1);
+    publish(((atomic_load(&gate) & GENERATION) + NEXT_GENERATION) | OPEN, count - 1);
+
+    claim_indices();
+    atomic_fetch_and(&gate, ~OPEN);
+    if (spin_while_inside()) {
+        pthread_mutex_lock(&sleep_mutex);
+        while ((atomic_load(&gate) & INSIDE) != 0) pthread_cond_wait(&job_left, &sleep_mutex);
+        pthread_mutex_unlock(&sleep_mutex);
+    }
+    pthread_mutex_unlock(&ownership);
+}
+
+void sattn_set_thread_count(size_t count) {
+    sattn_thread_count();  // so that the default, chosen once, does not come after this
+    pthread_mutex_lock(&ownership);
+    if (clamped(count) - 1 < worker_count) {
+        // Fewer workers: all leave, and the next call starts those that it needs.
+        atomic_store(&stopping, true);
+        publish((atomic_load(&gate) & GENERATION) + NEXT_GENERATION, worker_count);
+        for (size_t i = 0; i < worker_count; i++) pthread_join(workers[i], NULL);
+        worker_count = 0;
+        atomic_store(&stopping, false);
+    }
+    atomic_store(&thread_count, clamped(count));
+    pthread_mutex_unlock(&ownership);
+}

@@ -1,0 +1,573 @@
+// The kernels in vectors of LANES floats, written once. `avx2.c`, `avx512.c` and `neon.c` include it after
+// defining
+//   LANES                        floats in a vector: 4, 8 or 16,
+//   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers (4 vectors at most),
+//   DOT_ROWS                     rows of the block of `dot_rows`; its columns are 4,
+//   TABLE, TABLE_NAME            the table to fill,
+// and after turning their instruction set on for every function that follows.
+//
+// A partial vector is loaded with its missing lanes at 0 and stored without them, by LOAD_PART and
+// STORE_PART where an instruction set has something better than what stands below.
+
+#include <string.h>
+
+// Fused where it says so, and nowhere else.
+#pragma STDC FP_CONTRACT OFF
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+// MARK: - Vectors
+
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uint_lanes __attribute__((vector_size(4 * LANES)));
+typedef _Float16 half_lanes __attribute__((vector_size(2 * LANES)));
+typedef uint16_t uint16_lanes __attribute__((vector_size(2 * LANES)));
+typedef int8_t int8_lanes __attribute__((vector_size(LANES)));
+typedef uint8_t uint8_lanes __attribute__((vector_size(LANES)));
+
+INLINE lanes broadcast(float value) {
+    return value - (lanes){0};
+}
+
+/// `yes` where the mask is set, `no` elsewhere.
+INLINE lanes choose(int_lanes mask, lanes yes, lanes no) {
+    return (lanes)((mask & (int_lanes)yes) | (~mask & (int_lanes)no));
+}
+
+INLINE lanes magnitude(lanes x) {
+    return (lanes)((int_lanes)x & 0x7FFFFFFF);
+}
+
+/// The magnitude of `x` with the sign of `sign`.
+INLINE lanes with_sign(lanes x, lanes sign) {
+    return (lanes)(((int_lanes)x & 0x7FFFFFFF) | ((int_lanes)sign & INT32_MIN));
+}
+
+/// The larger; the second where the first is NaN.
+INLINE lanes larger(lanes x, lanes y) {
+    return choose(x > y, x, y);
+}
+
+INLINE lanes load(const float *p) {
+    lanes x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+INLINE void store(float *p, lanes x) {
+    memcpy(p, &x, sizeof x);
+}
+
+#ifndef LOAD_PART
+/// The first `count` lanes, from 1 to LANES; the others are 0.
+INLINE lanes load_part(const float *p, size_t count) {
+    if (count >= LANES) return load(p);
+    lanes x = {0};
+    for (size_t i = 0; i < count; i++) x[i] = p[i];
+    return x;
+}
+#endif
+
+#ifndef STORE_PART
+INLINE void store_part(float *p, lanes x, size_t count) {
+    if (count >= LANES) {
+        store(p, x);
+        return;
+    }
+    float local[LANES];
+    store(local, x);
+    for (size_t i = 0; i < count; i++) p[i] = local[i];
+}
+#endif
+
+// MARK: - Exponential function and relatives
+
+// exp(x) = 2ⁿ exp(r), with n the integer nearest to x / ln 2 and r = x - n ln 2, |r| ≤ ln 2 / 2.
+// The polynomial for (exp(r) - 1 - r) / r² is the minimax one of degree 4 for the relative error of
+// exp(r) - 1, by Remez's exchange in 50 digits, with the coefficients rounded to float one by one, each time
+// with those still free fitted again. Its error is 1.4e-8 of exp(r) - 1.
+
+typedef struct {
+    /// exp(r) - 1
+    lanes less_one;
+    /// n, in the exponent's place of a float
+    int_lanes exponent;
+} reduced_exp;
+
+INLINE reduced_exp reduce_exp(lanes x) {
+    // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
+    const lanes shifter = broadcast(0x1.8p23f);
+    lanes shifted = __builtin_elementwise_fma(x, broadcast(0x1.715476p0f), shifter);
+    lanes n = shifted - shifter;
+    lanes r = __builtin_elementwise_fma(n, broadcast(-0x1.62e430p-1f), x);
+    r = __builtin_elementwise_fma(n, broadcast(0x1.05c610p-29f), r);
+    lanes p = broadcast(0x1.6ac050p-10f);
+    p = __builtin_elementwise_fma(p, r, broadcast(0x1.122c38p-7f));
+    p = __builtin_elementwise_fma(p, r, broadcast(0x1.55579ap-5f));
+    p = __builtin_elementwise_fma(p, r, broadcast(0x1.5554aap-3f));
+    p = __builtin_elementwise_fma(p, r, broadcast(0x1.fffffep-2f));
+    return (reduced_exp){__builtin_elementwise_fma(p, r * r, r), (int_lanes)shifted << 23};
+}
+
+INLINE lanes exp_lanes(lanes x) {
+    reduced_exp e = reduce_exp(x);
+    lanes result = (lanes)((int_lanes)(1 + e.less_one) + e.exponent);
+    // Below the smallest normal number: 0. Above the largest: ∞. NaN, which the sum of bits spoils, stays.
+    result = choose(x < -0x1.5d589ep6f, (lanes){0}, result);
+    result = choose(x > 0x1.62e42ep6f, broadcast(__builtin_inff()), result);
+    return choose(x == x, result, x);
+}
+
+INLINE lanes tanh_lanes(lanes x) {
+    // tanh|x| = t / (t + 2) with t = exp(2|x|) - 1, which keeps every digit near 0. From 9.02 on it rounds to 1.
+    lanes size = magnitude(x);
+    size = choose(size > 10, broadcast(10), size);
+    reduced_exp e = reduce_exp(size + size);
+    lanes power = (lanes)(e.exponent + 0x3F800000);
+    lanes t = __builtin_elementwise_fma(power, e.less_one, power - 1);
+    return with_sign(t / (t + 2), x);
+}
+
+INLINE lanes soft_cap_lanes(lanes x, lanes cap) {
+    return cap * tanh_lanes(x / cap);
+}
+
+INLINE lanes silu_lanes(lanes x) {
+    // Below -128 exp(-x) is ∞ and the result 0; -∞ itself would be -∞/∞.
+    x = choose(x < -128, broadcast(-128), x);
+    return x / (1 + exp_lanes(-x));
+}
+
+INLINE lanes gelu_tanh_lanes(lanes x) {
+    // (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), which does not cancel where u is negative.
+    // Below -16 exp(-2u) is ∞ and the result 0; -∞ itself would be -∞/∞.
+    x = choose(x < -16, broadcast(-16), x);
+    const float twice_root = 1.5957691216057308f;  // 2 √(2/π)
+    lanes twice_u = twice_root * __builtin_elementwise_fma(0.044715f * x * x, x, x);
+    return x / (1 + exp_lanes(-twice_u));
+}
+
+typedef enum { EXP, TANH, SILU, GELU_TANH, SOFT_CAP, SCALE } function;
+
+INLINE lanes apply(function f, lanes x, lanes parameter) {
+    switch (f) {
+    case EXP: return exp_lanes(x);
+    case TANH: return tanh_lanes(x);
+    case SILU: return silu_lanes(x);
+    case GELU_TANH: return gelu_tanh_lanes(x);
+    case SOFT_CAP: return soft_cap_lanes(x, parameter);
+    case SCALE: return parameter * x;
+    }
+}
+
+INLINE void map(function f, float *out, const float *x, size_t count, float parameter) {
+    lanes p = broadcast(parameter);
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) store(out + i, apply(f, load(x + i), p));
+    if (i < count) store_part(out + i, apply(f, load_part(x + i, count - i), p), count - i);
+}
+
+static void exp_each(float *out, const float *x, size_t count) {
+    map(EXP, out, x, count, 0);
+}
+
+static void tanh_each(float *out, const float *x, size_t count) {
+    map(TANH, out, x, count, 0);
+}
+
+static void silu_each(float *out, const float *x, size_t count) {
+    map(SILU, out, x, count, 0);
+}
+
+static void gelu_tanh_each(float *out, const float *x, size_t count) {
+    map(GELU_TANH, out, x, count, 0);
+}
+
+static void soft_cap(float *x, size_t count, float cap) {
+    map(SOFT_CAP, x, x, count, cap);
+}
+
+static void scale(float *x, size_t count, float factor) {
+    map(SCALE, x, x, count, factor);
+}
+
+// MARK: - Reductions over a vector of any length
+
+static float maximum(const float *x, size_t count) {
+    lanes largest[4];
+    UNROLL for (int v = 0; v < 4; v++) largest[v] = broadcast(-__builtin_inff());
+    size_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES)
+        UNROLL for (int v = 0; v < 4; v++) largest[v] = larger(load(x + i + (size_t)v * LANES), largest[v]);
+    for (; i + LANES <= count; i += LANES) largest[0] = larger(load(x + i), largest[0]);
+    lanes all = larger(larger(largest[0], largest[1]), larger(largest[2], largest[3]));
+    float result = all[0];
+    UNROLL for (int l = 1; l < LANES; l++) result = all[l] > result ? all[l] : result;
+    for (; i < count; i++) result = x[i] > result ? x[i] : result;
+    return result;
+}
+
+typedef float four_lanes __attribute__((vector_size(16)));
+
+/// Adds the upper half of the lanes to the lower, until four are left.
+INLINE four_lanes fold_to_four(lanes x) {
+#if LANES == 16
+    typedef float eight_lanes __attribute__((vector_size(32)));
+    eight_lanes y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7)
+        + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    lanes y = x;
+#endif
+#if LANES == 4
+    return y;
+#else
+    return __builtin_shufflevector(y, y, 0, 1, 2, 3) + __builtin_shufflevector(y, y, 4, 5, 6, 7);
+#endif
+}
+
+INLINE float sum_of_lanes(lanes x) {
+    four_lanes y = fold_to_four(x);
+    return (y[0] + y[2]) + (y[1] + y[3]);
+}
+
+/// `sum_of_lanes` of each of four vectors, by the same additions.
+INLINE four_lanes sums_of_lanes(const lanes x[4]) {
+    four_lanes y0 = fold_to_four(x[0]), y1 = fold_to_four(x[1]), y2 = fold_to_four(x[2]), y3 = fold_to_four(x[3]);
+    four_lanes y01 = __builtin_shufflevector(y0, y1, 0, 1, 4, 5) + __builtin_shufflevector(y0, y1, 2, 3, 6, 7);
+    four_lanes y23 = __builtin_shufflevector(y2, y3, 0, 1, 4, 5) + __builtin_shufflevector(y2, y3, 2, 3, 6, 7);
+    return __builtin_shufflevector(y01, y23, 0, 2, 4, 6) + __builtin_shufflevector(y01, y23, 1, 3, 5, 7);
+}
+
+static float exp_sum(float *x, size_t count, float shift) {
+    lanes sum[2] = {{0}, {0}};
+    size_t i = 0;
+    for (; i + 2 * LANES <= count; i += 2 * LANES)
+        UNROLL for (int v = 0; v < 2; v++) {
+            lanes e = exp_lanes(load(x + i + (size_t)v * LANES) - shift);
+            store(x + i + (size_t)v * LANES, e);
+            sum[v] += e;
+        }
+    for (; i < count; i += LANES) {
+        size_t part = count - i < LANES ? count - i : LANES;
+        store_part(x + i, exp_lanes(load_part(x + i, part) - shift), part);
+        // Loaded again: the lanes that the vector lacks add 0.
+        sum[0] += load_part(x + i, part);
+    }
+    return sum_of_lanes(sum[0] + sum[1]);
+}
+
+// MARK: - Tiles
+
+typedef enum { PRODUCT, SQUARED_DISTANCE, ABSOLUTE_DISTANCE, ADDITIVE } operation;
+
+INLINE lanes accumulate(operation op, lanes sum, lanes a, lanes b, lanes weight) {
+    switch (op) {
+    case PRODUCT: return __builtin_elementwise_fma(a, b, sum);
+    case SQUARED_DISTANCE: return __builtin_elementwise_fma(a - b, a - b, sum);
+    case ABSOLUTE_DISTANCE: return sum + magnitude(a - b);
+    case ADDITIVE: return __builtin_elementwise_fma(weight, tanh_lanes(a + b), sum);
+    }
+}
+
+/// Vectors of a block of one row: as many sums as hide the latency of one, with two of them begun in a cycle.
+enum { SINGLE_ROW_VECTORS = 8 };
+
+/// One block of a tile: `block_rows` rows of `vectors` vectors, both constants, kept in registers over the whole
+/// depth. Where `vectors` is 1, only the first `part` columns are read and written.
+INLINE void block(operation op, bool add, const int block_rows, const int vectors, size_t part, float *out,
+                  size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
+                  size_t depth, const float *weights) {
+    lanes sum[TILE_ROWS][SINGLE_ROW_VECTORS];
+    UNROLL for (int r = 0; r < block_rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const float *start = out + (size_t)r * out_stride + (size_t)v * LANES;
+            sum[r][v] = !add ? (lanes){0} : vectors == 1 ? load_part(start, part) : load(start);
+        }
+    for (size_t k = 0; k < depth; k++) {
+        lanes row[SINGLE_ROW_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const float *start = b + k * b_stride + (size_t)v * LANES;
+            row[v] = vectors == 1 ? load_part(start, part) : load(start);
+        }
+        lanes weight = op == ADDITIVE ? broadcast(weights[k]) : (lanes){0};
+        UNROLL for (int r = 0; r < block_rows; r++) {
+            lanes left = broadcast(a[(size_t)r * a_stride + k]);
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = accumulate(op, sum[r][v], left, row[v], weight);
+        }
+    }
+    UNROLL for (int r = 0; r < block_rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) {
+            float *start = out + (size_t)r * out_stride + (size_t)v * LANES;
+            if (vectors == 1)
+                store_part(start, sum[r][v], part);
+            else
+                store(start, sum[r][v]);
+        }
+}
+
+/// All rows of a panel of `vectors` vectors of columns.
+INLINE void panel(operation op, bool add, const int vectors, size_t part, float *out, size_t out_stride,
+                  const float *a, size_t a_stride, const float *b, size_t b_stride, size_t rows, size_t depth,
+                  const float *weights) {
+#define BLOCK(n) block(op, add, n, vectors, part, out, out_stride, a, a_stride, b, b_stride, depth, weights)
+    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
+        BLOCK(TILE_ROWS);
+        out += TILE_ROWS * out_stride;
+        a += TILE_ROWS * a_stride;
+    }
+    switch (rows) {
+    case 1: BLOCK(1); break;
+    case 2: BLOCK(2); break;
+    case 3: BLOCK(3); break;
+    case 4: BLOCK(4); break;
+    case 5: BLOCK(5); break;
+    }
+#undef BLOCK
+}
+
+INLINE void tile(operation op, bool add, const int vectors, float *out, size_t out_stride, const float *a,
+                 size_t a_stride, const float *b, size_t b_stride, size_t rows, size_t columns, size_t depth,
+                 const float *weights) {
+    size_t c = 0;
+    if (vectors > 1) {
+        for (; rows == 1 && c + SINGLE_ROW_VECTORS * LANES <= columns; c += SINGLE_ROW_VECTORS * LANES)
+            block(op, add, 1, SINGLE_ROW_VECTORS, 0, out + c, out_stride, a, a_stride, b + c, b_stride, depth, weights);
+        for (; c + (size_t)vectors * LANES <= columns; c += (size_t)vectors * LANES)
+            panel(op, add, vectors, 0, out + c, out_stride, a, a_stride, b + c, b_stride, rows, depth, weights);
+    }
+    for (; c < columns; c += LANES) {
+        size_t part = columns - c < LANES ? columns - c : LANES;
+        panel(op, add, 1, part, out + c, out_stride, a, a_stride, b + c, b_stride, rows, depth, weights);
+    }
+}
+
+static void tile_product(bool add, float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                         size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    tile(PRODUCT, add, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, NULL);
+}
+
+static void product(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
+                    size_t rows, size_t columns, size_t depth) {
+    tile_product(false, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth);
+}
+
+static void product_add(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                        size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    tile_product(true, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth);
+}
+
+static void squared_distance(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                             size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    tile(SQUARED_DISTANCE, false, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, NULL);
+}
+
+static void absolute_distance(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                              size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    tile(ABSOLUTE_DISTANCE, false, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, NULL);
+}
+
+static void additive(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
+                     size_t rows, size_t columns, size_t depth, const float *weights) {
+    // One vector of columns: tanh needs the other registers.
+    tile(ADDITIVE, false, 1, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, weights);
+}
+
+// MARK: - Products of rows with rows
+
+/// One block: `block_rows` rows and `quads` times four columns, both constants, of which the first `part` columns
+/// are written.
+INLINE void dot_block(const int block_rows, const int quads, size_t part, float *out, size_t out_stride,
+                      const float *a, size_t a_stride, const float *b, size_t b_stride, size_t depth) {
+    lanes sum[DOT_ROWS][8];
+    const float *column[8];
+    UNROLL for (int c = 0; c < 4 * quads; c++) {
+        // Columns that are not there repeat the first.
+        column[c] = (size_t)c < part ? b + (size_t)c * b_stride : b;
+        UNROLL for (int r = 0; r < block_rows; r++) sum[r][c] = (lanes){0};
+    }
+    size_t k = 0;
+    for (; k + LANES <= depth; k += LANES) {
+        lanes left[DOT_ROWS];
+        UNROLL for (int r = 0; r < block_rows; r++) left[r] = load(a + (size_t)r * a_stride + k);
+        UNROLL for (int c = 0; c < 4 * quads; c++) {
+            lanes right = load(column[c] + k);
+            UNROLL for (int r = 0; r < block_rows; r++)
+                sum[r][c] = __builtin_elementwise_fma(left[r], right, sum[r][c]);
+        }
+    }
+    if (k < depth)
+        UNROLL for (int c = 0; c < 4 * quads; c++) {
+            lanes right = load_part(column[c] + k, depth - k);
+            UNROLL for (int r = 0; r < block_rows; r++)
+                sum[r][c] = __builtin_elementwise_fma(load_part(a + (size_t)r * a_stride + k, depth - k), right,
+                                                      sum[r][c]);
+        }
+    UNROLL for (int r = 0; r < block_rows; r++)
+        UNROLL for (int q = 0; q < quads; q++) {
+            four_lanes sums = sums_of_lanes(&sum[r][4 * q]);
+            float *start = out + (size_t)r * out_stride + (size_t)q * 4;
+            if (part >= (size_t)q * 4 + 4)
+                memcpy(start, &sums, sizeof sums);
+            else
+                for (size_t c = 0; c + (size_t)q * 4 < part; c++) start[c] = sums[c];
+        }
+}
+
+static void dot_rows(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
+                     size_t rows, size_t columns, size_t depth) {
+#define BLOCK(n, quads, part) \
+    dot_block(n, quads, part, out + r * out_stride + c, out_stride, a + r * a_stride, a_stride, \
+              b + c * b_stride, b_stride, depth)
+    size_t c = 0;
+    for (; rows == 1 && c + 8 <= columns; c += 8) {
+        const size_t r = 0;
+        BLOCK(1, 2, 8);
+    }
+    for (; c < columns; c += 4) {
+        size_t part = columns - c < 4 ? columns - c : 4;
+        size_t r = 0;
+        for (; r + DOT_ROWS <= rows; r += DOT_ROWS) BLOCK(DOT_ROWS, 1, part);
+        switch (rows - r) {
+        case 1: BLOCK(1, 1, part); break;
+        case 2: BLOCK(2, 1, part); break;
+        case 3: BLOCK(3, 1, part); break;
+        }
+    }
+#undef BLOCK
+}
+
+// MARK: - Stored weights
+
+INLINE lanes lanes_from_float16(const uint8_t *source) {
+    half_lanes x;
+    memcpy(&x, source, sizeof x);
+    return __builtin_convertvector(x, lanes);
+}
+
+INLINE lanes lanes_from_bfloat16(const uint8_t *source) {
+    uint16_lanes x;
+    memcpy(&x, source, sizeof x);
+    return (lanes)(__builtin_convertvector(x, uint_lanes) << 16);
+}
+
+INLINE uint16_lanes float16_from_lanes(lanes x) {
+    return (uint16_lanes)__builtin_convertvector(x, half_lanes);
+}
+
+INLINE uint16_lanes bfloat16_from_lanes(lanes x) {
+    uint_lanes bits = (uint_lanes)x;
+    uint_lanes rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    uint_lanes quiet = bits >> 16 | 0x40;  // NaN
+    uint_lanes number = (uint_lanes)(x == x);
+    return __builtin_convertvector((rounded & number) | (quiet & ~number), uint16_lanes);
+}
+
+INLINE float float_from_float16(const uint8_t *source) {
+    _Float16 x;
+    memcpy(&x, source, sizeof x);
+    return (float)x;
+}
+
+INLINE lanes lanes_from_int8(const uint8_t *source) {
+    int8_lanes x;
+    memcpy(&x, source, sizeof x);
+    return __builtin_convertvector(x, lanes);
+}
+
+/// Applies lanes_from(source) to `count` elements of 2 bytes; the last ones by way of whole vectors.
+#define DECODE_EACH(lanes_from) \
+    do { \
+        size_t i = 0; \
+        for (; i + LANES <= count; i += LANES) store(out + i, lanes_from(bytes + 2 * i)); \
+        if (i < count) { \
+            uint8_t local[2 * LANES] = {0}; \
+            memcpy(local, bytes + 2 * i, 2 * (count - i)); \
+            store_part(out + i, lanes_from(local), count - i); \
+        } \
+    } while (0)
+
+#define ENCODE_EACH(from_lanes) \
+    do { \
+        size_t i = 0; \
+        for (; i + LANES <= count; i += LANES) { \
+            uint16_lanes encoded = from_lanes(load(x + i)); \
+            memcpy(out + i, &encoded, sizeof encoded); \
+        } \
+        if (i < count) { \
+            uint16_lanes encoded = from_lanes(load_part(x + i, count - i)); \
+            memcpy(out + i, &encoded, 2 * (count - i)); \
+        } \
+    } while (0)
+
+static void decode(float *out, const void *source, sattn_weight_type type, size_t count) {
+    const uint8_t *bytes = source;
+    switch (type) {
+    case SATTN_FLOAT32:
+        if (count > 0) memcpy(out, source, count * sizeof *out);
+        break;
+    case SATTN_FLOAT16: DECODE_EACH(lanes_from_float16); break;
+    case SATTN_BFLOAT16: DECODE_EACH(lanes_from_bfloat16); break;
+    case SATTN_Q8_0:
+        for (size_t i = 0; i < count; i += 32, bytes += 34) {
+            lanes d = broadcast(float_from_float16(bytes));
+            UNROLL for (size_t j = 0; j < 32; j += LANES) store(out + i + j, d * lanes_from_int8(bytes + 2 + j));
+        }
+        break;
+    case SATTN_Q4_0:
+        for (size_t i = 0; i < count; i += 32, bytes += 18) {
+            lanes d = broadcast(float_from_float16(bytes));
+            UNROLL for (size_t j = 0; j < 16; j += LANES) {
+                uint8_lanes pairs;
+                memcpy(&pairs, bytes + 2 + j, sizeof pairs);
+                store(out + i + j, d * (__builtin_convertvector(pairs & 15, lanes) - 8));
+                store(out + i + j + 16, d * (__builtin_convertvector(pairs >> 4, lanes) - 8));
+            }
+        }
+        break;
+    case SATTN_Q4_1:
+        for (size_t i = 0; i < count; i += 32, bytes += 20) {
+            lanes d = broadcast(float_from_float16(bytes));
+            lanes m = broadcast(float_from_float16(bytes + 2));
+            UNROLL for (size_t j = 0; j < 16; j += LANES) {
+                uint8_lanes pairs;
+                memcpy(&pairs, bytes + 4 + j, sizeof pairs);
+                store(out + i + j, d * __builtin_convertvector(pairs & 15, lanes) + m);
+                store(out + i + j + 16, d * __builtin_convertvector(pairs >> 4, lanes) + m);
+            }
+        }
+        break;
+    }
+}
+
+static void encode_float16(uint16_t *out, const float *x, size_t count) {
+    ENCODE_EACH(float16_from_lanes);
+}
+
+static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
+    ENCODE_EACH(bfloat16_from_lanes);
+}
+
+// MARK: - Table
+
+const sattn_kernels TABLE = {
+    .name = TABLE_NAME,
+    .product = product,
+    .product_add = product_add,
+    .squared_distance = squared_distance,
+    .absolute_distance = absolute_distance,
+    .additive = additive,
+    .dot_rows = dot_rows,
+    .maximum = maximum,
+    .exp_sum = exp_sum,
+    .scale = scale,
+    .soft_cap = soft_cap,
+    .exp = exp_each,
+    .tanh = tanh_each,
+    .silu = silu_each,
+    .gelu_tanh = gelu_tanh_each,
+    .decode = decode,
+    .encode_float16 = encode_float16,
+    .encode_bfloat16 = encode_bfloat16,
+};
