@@ -1,0 +1,261 @@
+// Holds one table of kernels against the scalar one: for processors that the Swift tests do not run on.
+// Scripts/test-kernels-arm64 builds and runs it. Usage: kernels-test NAME
+
+#include "CAttentionKernels.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const sattn_kernels *tested, *reference;
+static size_t check_count, failure_count;
+
+static uint64_t random_state = 88172645463325252;
+
+/// Xorshift; from -1 to 1.
+static float random_float(void) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (float)(int32_t)(random_state >> 32) * 0x1p-31f;
+}
+
+static void check(bool holds, const char *what, size_t rows, size_t columns, size_t depth, double got, double expected) {
+    check_count++;
+    if (holds || failure_count++ > 20) return;
+    printf("%s, %zu rows, %zu columns, depth %zu: %.9g instead of %.9g\n", what, rows, columns, depth, got, expected);
+}
+
+static bool near(double got, double expected, double tolerance) {
+    if (isnan(expected)) return isnan(got);
+    return got == expected || fabs(got - expected) <= tolerance;
+}
+
+// MARK: - Tiles
+
+enum { SIDE = 80, AREA = SIDE * SIDE };
+static const float guard = 12345;
+
+typedef void (*tile_function)(float *, size_t, const float *, size_t, const float *, size_t, size_t, size_t, size_t);
+
+static void check_tile(const char *what, tile_function got, tile_function expected, size_t rows, size_t columns,
+                       size_t depth, const float *a, size_t a_stride, const float *b, size_t b_stride,
+                       double largest_term) {
+    static float out[AREA], wanted[AREA], single;
+    for (size_t i = 0; i < AREA; i++) out[i] = wanted[i] = guard;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) out[r * SIDE + c] = wanted[r * SIDE + c] = 0.25f;
+    got(out, SIDE, a, a_stride, b, b_stride, rows, columns, depth);
+    expected(wanted, SIDE, a, a_stride, b, b_stride, rows, columns, depth);
+    // The rounding of each of `depth` additions to a sum of at most depth · largest_term.
+    double tolerance = (double)(depth * depth + 1) * largest_term * 0x1p-23;
+    for (size_t i = 0; i < AREA; i++) {
+        bool inside = i % SIDE < columns && i / SIDE < rows;
+        check(inside ? near(out[i], wanted[i], tolerance) : out[i] == guard, what, rows, columns, depth, out[i], wanted[i]);
+    }
+    // Alone, an element has the same bits.
+    size_t r = rows - 1, c = columns - 1;
+    bool by_rows = got == tested->dot_rows;
+    single = 0.25f;
+    got(&single, 1, a + r * a_stride, a_stride, by_rows ? b + c * b_stride : b + c, b_stride, 1, 1, depth);
+    check(memcmp(&single, &out[r * SIDE + c], sizeof single) == 0, "alone", rows, columns, depth, single,
+          out[r * SIDE + c]);
+}
+
+static float weights[SIDE];
+static void tested_additive(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                            size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    tested->additive(out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, weights);
+}
+static void reference_additive(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                               size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    reference->additive(out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, weights);
+}
+
+static void check_tiles(void) {
+    static const size_t sizes[] = {1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 17, 31, 33, 67};
+    static const size_t depths[] = {0, 1, 3, 4, 5, 17, 64};
+    static float a[AREA + 1], b[AREA + 1];
+    for (size_t i = 0; i < SIDE; i++) weights[i] = random_float();
+    for (size_t r = 0; r < sizeof sizes / sizeof *sizes; r++)
+        for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++)
+            for (size_t k = 0; k < sizeof depths / sizeof *depths; k++) {
+                for (size_t i = 0; i <= AREA; i++) a[i] = random_float(), b[i] = random_float();
+                // + 1: no better aligned than a float.
+#define CHECK(name, largest) \
+    check_tile(#name, tested->name, reference->name, sizes[r], sizes[c], depths[k], a + 1, SIDE - 3, b + 1, SIDE - 5, largest)
+                CHECK(product, 1);
+                CHECK(product_add, 1);
+                CHECK(squared_distance, 4);
+                CHECK(absolute_distance, 2);
+                CHECK(dot_rows, 1);
+                check_tile("additive", tested_additive, reference_additive, sizes[r], sizes[c], depths[k], a + 1,
+                           SIDE - 3, b + 1, SIDE - 5, 2);
+                if (depths[k] == 0) continue;
+                // NaN and ∞ reach what is computed from them, and no other element.
+                a[1 + (sizes[r] / 2) * (SIDE - 3) + depths[k] / 2] = NAN;
+                b[1 + (depths[k] / 2) * (SIDE - 5) + sizes[c] / 2] = INFINITY;
+                CHECK(product, 1);
+                CHECK(squared_distance, 4);
+                CHECK(absolute_distance, 2);
+                check_tile("additive", tested_additive, reference_additive, sizes[r], sizes[c], depths[k], a + 1,
+                           SIDE - 3, b + 1, SIDE - 5, 2);
+            }
+}
+
+// MARK: - Functions of each element
+
+/// The distance in units of the last place of `expected`, rounded to float.
+static double ulps(float got, double expected) {
+    if (isnan(expected)) return isnan(got) ? 0 : INFINITY;
+    float rounded = (float)expected;
+    if (got == rounded) return 0;
+    if (isinf(rounded) || isinf(got)) return INFINITY;
+    double place = ldexp(1, ilogbf(fabsf(rounded) < 0x1p-126f ? 0x1p-126f : rounded) - 23);
+    return fabs(got - expected) / place;
+}
+
+static double double_silu(double x) {
+    return x / (1 + exp(-x));
+}
+
+static double double_gelu_tanh(double x) {
+    return x / (1 + exp(-2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static void check_each(const char *what, void (*got)(float *, const float *, size_t), double (*expected)(double),
+                       float from, float to, double allowed_ulps, double allowed_error) {
+    enum { COUNT = 200003 };
+    static float x[COUNT], y[COUNT];
+    double worst = 0;
+    for (size_t i = 0; i < COUNT; i++) x[i] = from + (to - from) * ((float)i / COUNT);
+    got(y, x, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        double wanted = expected(x[i]), error = ulps(y[i], wanted);
+        bool holds = error <= allowed_ulps || fabs(y[i] - wanted) <= allowed_error;
+        if (fabs(y[i] - wanted) > allowed_error && error > worst) worst = error;
+        check(holds, what, 1, i, 0, y[i], wanted);
+    }
+    printf("%-10s from %g to %g: at most %.2f ulp\n", what, from, to, worst);
+}
+
+static void check_functions(void) {
+    check_each("exp", tested->exp, exp, -87.3f, 88.7f, 2, 0);
+    check_each("tanh", tested->tanh, tanh, -12, 12, 3, 0);
+    check_each("tanh", tested->tanh, tanh, -1e-3f, 1e-3f, 3, 0);
+    check_each("silu", tested->silu, double_silu, -80, 80, 5, 1e-37);
+    check_each("gelu_tanh", tested->gelu_tanh, double_gelu_tanh, -3, 12, 16, 0);
+    check_each("gelu_tanh", tested->gelu_tanh, double_gelu_tanh, -20, -3, 0, 1e-8);
+
+    const float x[] = {-INFINITY, INFINITY, NAN, 0, -200, 200, -87.4f, 89};
+    const float exps[] = {0, INFINITY, NAN, 1, 0, INFINITY, 0, INFINITY};
+    const float tanhs[] = {-1, 1, NAN, 0, -1, 1, -1, 1};
+    const float silus[] = {0, INFINITY, NAN, 0, 0, 200, 0, 89};
+    const float caps[] = {-30, 30, NAN, 0, 30 * tanhf(-200 / 30.f), 30 * tanhf(200 / 30.f), 30 * tanhf(-87.4f / 30),
+                          30 * tanhf(89 / 30.f)};
+    float y[8];
+    for (size_t count = 1; count <= 8; count++) {
+#define CHECK_SPECIAL(name, wanted) \
+    tested->name(y, x, count); \
+    for (size_t i = 0; i < count; i++) check(near(y[i], wanted[i], 1e-30), #name, 1, i, 0, y[i], wanted[i])
+        CHECK_SPECIAL(exp, exps);
+        CHECK_SPECIAL(tanh, tanhs);
+        CHECK_SPECIAL(silu, silus);
+        CHECK_SPECIAL(gelu_tanh, silus);
+        memcpy(y, x, sizeof y);
+        tested->soft_cap(y, count, 30);
+        for (size_t i = 0; i < count; i++) check(near(y[i], caps[i], 1e-5), "soft_cap", 1, i, 0, y[i], caps[i]);
+    }
+    for (size_t count = 0; count < 70; count++) {
+        float got[71], wanted[71];
+        for (size_t i = 0; i < 71; i++) got[i] = wanted[i] = 10 * random_float();
+        if (count > 4) got[count - 2] = wanted[count - 2] = NAN;
+        float largest = tested->maximum(got, count);
+        check(near(largest, reference->maximum(got, count), 0), "maximum", 1, count, 0, largest, 0);
+        if (count > 4) got[count - 2] = wanted[count - 2] = -INFINITY;
+        float sum = tested->exp_sum(got, count, 3), wanted_sum = reference->exp_sum(wanted, count, 3);
+        check(near(sum, wanted_sum, 1e-5 * wanted_sum), "exp_sum", 1, count, 0, sum, wanted_sum);
+        tested->scale(got, count, 0.7f);
+        reference->scale(wanted, count, 0.7f);
+        for (size_t i = 0; i < 71; i++)
+            check(near(got[i], wanted[i], 1e-6 * fabs(wanted[i])), "exp_sum and scale", 1, count, 0, got[i], wanted[i]);
+    }
+}
+
+// MARK: - Stored weights
+
+static void check_stored(void) {
+    enum { COUNT = 65536 };
+    static uint16_t patterns[COUNT], got16[COUNT], wanted16[COUNT];
+    static float got[COUNT], wanted[COUNT];
+    for (size_t i = 0; i < COUNT; i++) patterns[i] = (uint16_t)i;
+    for (sattn_weight_type type = SATTN_FLOAT16; type <= SATTN_Q4_1; type++) {
+        // As blocks, any bytes will do: scales of every kind occur. Counts that are not whole vectors first.
+        size_t count = type <= SATTN_BFLOAT16 ? COUNT : 65536;
+        const uint8_t *source = (const uint8_t *)patterns;
+        if (type == SATTN_Q8_0) count = 2 * COUNT / 34 * 32 < COUNT ? 2 * COUNT / 34 * 32 : COUNT;
+        tested->decode(got, source, type, count);
+        reference->decode(wanted, source, type, count);
+        for (size_t i = 0; i < count; i++) {
+            bool same = isnan(wanted[i]) ? isnan(got[i]) : memcmp(&got[i], &wanted[i], 4) == 0;
+            check(same, "decode", 1, i, type, got[i], wanted[i]);
+        }
+        if (type > SATTN_BFLOAT16) continue;
+        for (size_t part = 0; part < 40; part++) {
+            float few[41];
+            for (size_t i = 0; i < 41; i++) few[i] = guard;
+            tested->decode(few, patterns + 1000, type, part);
+            for (size_t i = 0; i < 41; i++) {
+                float expected = i < part ? wanted[1000 + i] : guard;
+                check(few[i] == expected, "decode of a few", 1, part, type, few[i], expected);
+            }
+        }
+    }
+    for (uint64_t first = 0; first < (uint64_t)1 << 32; first += (uint64_t)COUNT * 1009) {
+        for (size_t i = 0; i < COUNT; i++) {
+            uint32_t bits = (uint32_t)(first + i * 1009);
+            memcpy(&got[i], &bits, 4);
+        }
+        tested->encode_float16(got16, got, COUNT - 3);
+        reference->encode_float16(wanted16, got, COUNT - 3);
+        for (size_t i = 0; i < COUNT - 3; i++)
+            check(got16[i] == wanted16[i], "encode_float16", 1, i, 0, got16[i], wanted16[i]);
+        tested->encode_bfloat16(got16, got, COUNT - 3);
+        reference->encode_bfloat16(wanted16, got, COUNT - 3);
+        for (size_t i = 0; i < COUNT - 3; i++)
+            check(got16[i] == wanted16[i], "encode_bfloat16", 1, i, 0, got16[i], wanted16[i]);
+    }
+}
+
+// MARK: - Threads
+
+static void count_visit(void *visits, size_t index) {
+    atomic_fetch_add((atomic_int *)visits + index, 1);
+}
+
+static void check_threads(void) {
+    static atomic_int visits[100];
+    sattn_set_thread_count(4);
+    for (int call = 1; call <= 1000; call++) {
+        sattn_parallel(100, visits, count_visit);
+        for (size_t i = 0; i < 100; i++) check(visits[i] == call, "sattn_parallel", 1, i, 0, visits[i], call);
+    }
+    sattn_set_thread_count(1);
+}
+
+int main(int argc, char **argv) {
+    reference = sattn_kernels_named("scalar");
+    tested = argc == 2 ? sattn_kernels_named(argv[1]) : NULL;
+    if (tested == NULL) {
+        fprintf(stderr, "usage: kernels-test NAME, where NAME is a table that this processor has\n");
+        return 64;
+    }
+    check_tiles();
+    check_functions();
+    check_stored();
+    check_threads();
+    printf("%s: %zu checks, %zu failures\n", tested->name, check_count, failure_count);
+    return failure_count == 0 ? 0 : 1;
+}
