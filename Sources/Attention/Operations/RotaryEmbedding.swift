@@ -30,6 +30,8 @@ public struct RotaryEmbedding: Sendable, Hashable {
         /// Slow pairs are divided by a factor, fast ones are not, those between are blended. Grattafiori et al.,
         /// "The Llama 3 Herd of Models", 2024 (arXiv:2407.21783), as its checkpoints configure it.
         case llama3(factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double, trainedLength: Int)
+        /// Each pair's frequency is divided by a number of its own, as GGUF files of Llama 3.1 store it.
+        case perPair(divisors: [Double])
     }
 
     /// How many elements of a head, from the first, are rotated; even.
@@ -51,6 +53,10 @@ public struct RotaryEmbedding: Sendable, Hashable {
     public init(dimension: Int, base: Double = 10_000, layout: Layout, scaling: Scaling = .none) {
         precondition(dimension > 0 && dimension % 2 == 0, "\(dimension) elements cannot be rotated in pairs.")
         precondition(base > 0 && base.isFinite, "The rotary base is \(base); it must be above 0.")
+        if case .perPair(let divisors) = scaling {
+            precondition(
+                divisors.count == dimension / 2, "There are \(divisors.count) divisors for \(dimension / 2) pairs.")
+        }
         self.dimension = dimension
         self.base = base
         self.layout = layout
@@ -68,6 +74,7 @@ public struct RotaryEmbedding: Sendable, Hashable {
             case .ntk(let factor):
                 let raised = base * pow(factor, Double(dimension) / Double(max(1, dimension - 2)))
                 return pow(raised, -exponent)
+            case .perPair(let divisors): return frequency / divisors[pair]
             case .llama3(let factor, let low, let high, let trainedLength):
                 let turns = Double(trainedLength) * frequency / (2 * .pi)
                 if turns < low { return frequency / factor }

@@ -1,0 +1,100 @@
+/// What a model does at one word of a sentence: how much it attends to each word, how much each contributes, and
+/// what changes without it. The terminal, JSON and every other picture are renderings of this one value.
+public struct Explanation: Sendable, Encodable {
+    /// The word or token that is explained.
+    public struct Target: Sendable, Encodable {
+        /// Its position, from 0.
+        public let index: Int
+        /// Its text.
+        public let text: String
+    }
+
+    /// What the target has to do with one word.
+    public struct Word: Sendable, Encodable {
+        /// Its text.
+        public let text: String
+        /// How much the target attends to it, from 0 to 1: the mean weight over the layers and heads looked at.
+        /// The sum over all words is 1.
+        public let attention: Double
+        /// The same as a share of what is left without the sink; `nil` for the sink, and where there is none.
+        public let attentionWithoutSink: Double?
+        /// How much it contributes to what attention adds at the target, as a share from 0 to 1: per layer the
+        /// norm of Σ_heads α·v·W_O, as a share over the words, averaged over the layers.
+        public let contribution: Double
+        /// How much the prediction at the target changes when this word's input embedding is replaced by the mean
+        /// embedding: the Kullback-Leibler divergence in bits, at least 0. `nil` where it was left out.
+        public let effect: Double?
+        /// Whether it takes attention for being first, not for what it says.
+        public let isSink: Bool
+        /// Whether the target can see it: a causal model does not see what comes later.
+        public let isVisible: Bool
+    }
+
+    /// A token that the model expects next.
+    public struct Prediction: Sendable, Encodable {
+        /// Its text, a space in front included.
+        public let text: String
+        /// From 0 to 1.
+        public let probability: Double
+    }
+
+    /// Which model spoke.
+    public let model: String
+    /// Which layers and heads the figures *attention* and *contribution* are of.
+    public let scope: String
+    /// What a line is: `words` or `tokens`.
+    public let unit: String
+    /// The word that is explained.
+    public let target: Target
+    /// All words of the sentence, in order.
+    public let words: [Word]
+    /// What the model expects after the target, the most likely first.
+    public let nextWords: [Prediction]
+    /// Each step of one head at the target, if a layer and a head were named.
+    public let steps: AttentionSteps?
+    /// What the reader has to know: what was left out, and why.
+    public let notes: [String]
+}
+
+/// What to explain, and how far.
+public struct ExplanationOptions: Sendable {
+    /// When to compute *effect*, which takes one more run per word.
+    public enum Effect: String, Sendable, CaseIterable {
+        /// Unless the sentence is long.
+        case automatic = "auto"
+        /// However long it takes.
+        case always
+        /// Not.
+        case never
+    }
+
+    /// The only layer to look at, from 0; `nil` is all.
+    public var layer: Int?
+    /// The only head to look at, from 0; needs a layer. `nil` is all.
+    public var head: Int?
+    /// Whether to show tokens as they are, not merged to words.
+    public var showsTokens: Bool
+    /// How many predictions to return.
+    public var predictionCount: Int
+    /// When to compute *effect*.
+    public var effect: Effect
+
+    /// Creates options.
+    ///
+    /// - Parameters:
+    ///   - layer: The only layer to look at, from 0.
+    ///   - head: The only head to look at, from 0; needs a layer.
+    ///   - showsTokens: Whether to show tokens as they are, not merged to words.
+    ///   - predictionCount: How many predictions to return; at least 0.
+    ///   - effect: When to compute *effect*.
+    public init(
+        layer: Int? = nil, head: Int? = nil, showsTokens: Bool = false, predictionCount: Int = 5,
+        effect: Effect = .automatic
+    ) {
+        self.layer = layer
+        self.head = head
+        self.showsTokens = showsTokens
+        self.predictionCount = predictionCount
+        self.effect = effect
+    }
+}

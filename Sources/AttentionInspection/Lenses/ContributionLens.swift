@@ -1,0 +1,55 @@
+internal import Attention
+internal import SequenceModels
+
+/// How much each segment contributes to what attention adds at the target.
+///
+/// Per layer and target token the norm of Σ_heads α·v·W_O, summed over the segment's tokens, as a share over the
+/// segments; averaged over the target's tokens and the layers. A large weight on a small value counts for little
+/// (Kobayashi et al., "Attention is Not Only a Weight", 2020, arXiv:2004.10102, section 3).
+func contributionShares(
+    _ layers: ArraySlice<LayerTrace>, of model: Transformer, head: Int?, segments: [Segment]
+) -> [Double] {
+    var shares = [Double](repeating: 0, count: segments.count)
+    for (index, layer) in zip(layers.indices, layers) {
+        guard let weights = layer.attentionWeights else { continue }
+        for row in 0..<weights.shape[2] {
+            let summands = outputSummands(layer, weightRow: row, head: head, outputWeight: model.layers[index].outputWeight)
+            let norms = segments.map { segment in
+                let tokens = segment.tokens.clamped(to: 0..<summands.shape[0])
+                return norm(ofSum: summands.slice(axis: 0, range: tokens))
+            }
+            let total = norms.reduce(0, +)
+            if total == 0 { continue }
+            for (segment, norm) in norms.enumerated() {
+                shares[segment] += norm / total / Double(weights.shape[2] * layers.count)
+            }
+        }
+    }
+    return shares
+}
+
+/// What each token adds to the residual stream through attention: Σ_heads α·v·W_O, `[T_k, M]`.
+private func outputSummands(_ layer: LayerTrace, weightRow: Int, head: Int?, outputWeight: WeightMatrix) -> Tensor {
+    guard let weights = layer.attentionWeights else { return Tensor(zeros: [0, outputWeight.rowCount]) }
+    let (headCount, keyCount, dimension) = (weights.shape[1], weights.shape[3], layer.values.shape[3])
+    let groupSize = headCount / layer.values.shape[1]
+    let alpha = weights.slice(axis: 2, range: weightRow..<weightRow + 1).floats
+    let values = layer.values.floats
+    var weighted = [Float](repeating: 0, count: keyCount * headCount * dimension)
+    for query in 0..<headCount where head == nil || head == query {
+        for key in 0..<keyCount {
+            let weight = alpha[query * keyCount + key]
+            let value = (query / groupSize * keyCount + key) * dimension
+            let place = (key * headCount + query) * dimension
+            for element in 0..<dimension { weighted[place + element] = weight * values[value + element] }
+        }
+    }
+    return matmul(Tensor(weighted, shape: [keyCount, headCount * dimension]), outputWeight)
+}
+
+private func norm(ofSum rows: Tensor) -> Double {
+    let width = rows.shape[1]
+    var sum = [Double](repeating: 0, count: width)
+    for (index, element) in rows.doubles.enumerated() { sum[index % width] += element }
+    return sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
+}

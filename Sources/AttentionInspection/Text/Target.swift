@@ -1,0 +1,35 @@
+/// Which word is to be explained.
+public enum Target: Sendable, Hashable {
+    /// The last word.
+    case last
+    /// The word at a position, from 0.
+    case position(Int)
+    /// The word with this text; or, where no word has it and it is a number, the word at that position.
+    case word(String)
+
+    /// Returns the index of the segment that is meant.
+    ///
+    /// - Parameter segments: The sentence's, at least one.
+    /// - Throws: ``InspectionError/targetNotFound(target:words:)`` or
+    ///   ``InspectionError/ambiguousTarget(target:positions:)``.
+    func index(in segments: [Segment]) throws(InspectionError) -> Int {
+        let words = segments.map(\.text)
+        switch self {
+        case .last: return segments.count - 1
+        case .position(let position):
+            guard segments.indices.contains(position) else {
+                throw .targetNotFound(target: "\(position)", words: words)
+            }
+            return position
+        case .word(let text):
+            var positions = words.indices.filter { words[$0] == text }
+            if positions.isEmpty {
+                positions = words.indices.filter { words[$0].lowercased() == text.lowercased() }
+            }
+            if positions.count > 1 { throw .ambiguousTarget(target: text, positions: positions) }
+            if let position = positions.first { return position }
+            if let position = Int(text), segments.indices.contains(position) { return position }
+            throw .targetNotFound(target: text, words: words)
+        }
+    }
+}

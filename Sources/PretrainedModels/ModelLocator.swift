@@ -1,0 +1,50 @@
+public import Foundation
+
+/// Finds model files: by path, in a folder, or by name in the user's cache.
+public struct ModelLocator: Sendable {
+    /// The model that is used where none is named, and its file.
+    public static let defaultModel = (name: "smollm2", fileName: "SmolLM2-135M-Instruct.Q4_1.gguf")
+    /// The one command that fetches the default model, from the package's folder.
+    public static let fetchCommand = "Scripts/fetch-model"
+
+    /// Where fetched models are: `$XDG_CACHE_HOME/swift-attention/models`, or under `~/.cache`.
+    public let modelsFolder: String
+
+    /// Creates a locator for the user's cache.
+    ///
+    /// - Parameter environment: Where `XDG_CACHE_HOME` and `HOME` are looked up.
+    public init(environment: [String: String] = ProcessInfo.processInfo.environment) {
+        // The XDG specification says that a relative path is ignored.
+        let cache = environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        modelsFolder = (cache ?? (environment["HOME"] ?? "") + "/.cache") + "/swift-attention/models"
+    }
+
+    /// Returns the path of a model's file.
+    ///
+    /// - Parameter reference: A GGUF file, a folder with one, a name in the cache with or without `.gguf`, or
+    ///   `nil` for the default model.
+    /// - Returns: The path of a file that exists.
+    /// - Throws: ``PretrainedModelError/notFound(name:tried:fetchCommand:)`` with all that was tried, or
+    ///   ``PretrainedModelError/ambiguousFolder(path:candidates:)``.
+    public func path(of reference: String?) throws(PretrainedModelError) -> String {
+        let name = reference ?? Self.defaultModel.name
+        var candidates: [String] = reference.map { [$0] } ?? []
+        if name == Self.defaultModel.name { candidates.append("\(modelsFolder)/\(Self.defaultModel.fileName)") }
+        if reference != nil && !name.hasPrefix("/") {
+            candidates += ["\(modelsFolder)/\(name)", "\(modelsFolder)/\(name).gguf"]
+        }
+        for candidate in candidates {
+            var isFolder: ObjCBool = false
+            guard FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder) else { continue }
+            return isFolder.boolValue ? try modelFile(in: candidate) : candidate
+        }
+        throw .notFound(name: name, tried: candidates, fetchCommand: Self.fetchCommand)
+    }
+
+    private func modelFile(in folder: String) throws(PretrainedModelError) -> String {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        let models = names.filter { $0.hasSuffix(".gguf") }.sorted()
+        guard models.count == 1 else { throw .ambiguousFolder(path: folder, candidates: models) }
+        return "\(folder)/\(models[0])"
+    }
+}
