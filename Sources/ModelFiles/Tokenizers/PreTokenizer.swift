@@ -64,7 +64,7 @@ struct PieceIterator {
         return endOfRun(of: first, from: start + length)
     }
 
-    /// `'s|'t|'re|'ve|'m|'ll|'d`
+    /// Matches `'s|'t|'re|'ve|'m|'ll|'d`.
     private func endOfContraction(from start: Int) -> Int? {
         guard text[start] == UInt8(ascii: "'"), start + 1 < text.count else { return nil }
         switch text[start + 1] {
@@ -81,7 +81,7 @@ struct PieceIterator {
         }
     }
 
-    /// `\p{L}+`, `\p{N}+` or `[^\s\p{L}\p{N}]+`
+    /// Matches the rest of `\p{L}+`, `\p{N}+` or `[^\s\p{L}\p{N}]+`.
     private func endOfRun(of category: Category, from start: Int) -> Int {
         var end = start
         while true {
@@ -91,7 +91,7 @@ struct PieceIterator {
         }
     }
 
-    /// `\s+(?!\S)|\s+`: all of it before the end, else all but the last, which may belong to what follows.
+    /// Matches `\s+(?!\S)|\s+`: all before the end, else all but the last, which may belong to what follows.
     private func endOfWhitespace(from start: Int) -> Int {
         var end = start
         var last = start

@@ -24,7 +24,7 @@ struct SpecialTokens: Sendable {
 
     /// Returns the leftmost token at or after `offset`, the longest of those that begin there, and its range.
     ///
-    /// - Parameter includingControl: Whether control tokens count, or only user-defined ones.
+    /// Without `includingControl`, only user-defined tokens count.
     func first(
         in text: UnsafeRawBufferPointer, from offset: Int, _ vocabulary: Vocabulary, includingControl: Bool
     ) -> (id: Int32, range: Range<Int>)? {

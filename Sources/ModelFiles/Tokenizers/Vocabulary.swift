@@ -36,7 +36,9 @@ struct Vocabulary: Sendable {
 
     var count: Int { kinds.count }
 
-    /// Appends a token, whose ID is the count before. At most `capacity` tokens may be appended.
+    /// Appends a token, whose ID is the count before.
+    ///
+    /// At most `capacity` tokens may be appended.
     ///
     /// A normal token whose text is outside the byte alphabet stands for its text, as in the reference
     /// implementation; since no merge can make it, only decoding meets it.
