@@ -14,8 +14,8 @@ public final class MappedFile: Sendable {
     /// The path as it was given, or what the bytes were called.
     public let path: String
 
-    /// All bytes of the file; valid for as long as this object is alive.
     // Safe: the memory is written only before `init` returns, and freed only in `deinit`.
+    /// All bytes of the file; valid for as long as this object is alive.
     public nonisolated(unsafe) let unsafeBytes: UnsafeRawBufferPointer
 
     private let isMapped: Bool

@@ -7,12 +7,12 @@ extension GGUFFile {
         case float16 = 1
         /// The upper half of a binary32.
         case bfloat16 = 30
-        /// Blocks of 32: a binary16 scale, then 32 signed bytes.
-        case q8_0 = 8
-        /// Blocks of 32: a binary16 scale, then 16 bytes of 4-bit values that 8 is subtracted from.
-        case q4_0 = 2
-        /// Blocks of 32: a binary16 scale, a binary16 minimum, then 16 bytes of 4-bit values.
-        case q4_1 = 3
+        /// `Q8_0`: blocks of 32, a binary16 scale, then 32 signed bytes.
+        case q80 = 8
+        /// `Q4_0`: blocks of 32, a binary16 scale, then 16 bytes of 4-bit values that 8 is subtracted from.
+        case q40 = 2
+        /// `Q4_1`: blocks of 32, a binary16 scale, a binary16 minimum, then 16 bytes of 4-bit values.
+        case q41 = 3
 
         /// The name that GGUF and llama.cpp use, such as `Q4_1`.
         public var name: String {
@@ -20,9 +20,9 @@ extension GGUFFile {
             case .float32: "F32"
             case .float16: "F16"
             case .bfloat16: "BF16"
-            case .q8_0: "Q8_0"
-            case .q4_0: "Q4_0"
-            case .q4_1: "Q4_1"
+            case .q80: "Q8_0"
+            case .q40: "Q4_0"
+            case .q41: "Q4_1"
             }
         }
 
@@ -30,7 +30,7 @@ extension GGUFFile {
         public var blockLength: Int {
             switch self {
             case .float32, .float16, .bfloat16: 1
-            case .q8_0, .q4_0, .q4_1: 32
+            case .q80, .q40, .q41: 32
             }
         }
 
@@ -39,9 +39,9 @@ extension GGUFFile {
             switch self {
             case .float32: 4
             case .float16, .bfloat16: 2
-            case .q8_0: 34
-            case .q4_0: 18
-            case .q4_1: 20
+            case .q80: 34
+            case .q40: 18
+            case .q41: 20
             }
         }
 
