@@ -31,6 +31,11 @@ private final class Visits: @unchecked Sendable {
     }
 }
 
+/// A counter for each index, each its own memory, so that bodies need no lock and threads meet at the pool.
+private struct Tallies: @unchecked Sendable {
+    let counts: UnsafeMutableBufferPointer<Int32>
+}
+
 @Suite(.serialized) struct `Thread pool` {
     /// Runs `body` with a number of threads, and restores the former.
     private func with(threads: Int, _ body: () throws -> Void) rethrows {
@@ -48,6 +53,18 @@ private final class Visits: @unchecked Sendable {
                 parallel(count) { visits.visit($0) }
                 #expect(visits.all.allSatisfy { $0 == 1 })
             }
+        }
+    }
+
+    @Test func `claims every index once however many threads want it`() {
+        with(threads: 4) {
+            let tallies = Tallies(counts: .allocate(capacity: 200_000))
+            tallies.counts.initialize(repeating: 0)
+            defer { tallies.counts.deallocate() }
+            for _ in 0..<3 {
+                parallel(200_000) { tallies.counts[$0] += 1 }
+            }
+            #expect(tallies.counts.allSatisfy { $0 == 3 })
         }
     }
 
