@@ -9,6 +9,8 @@
 // index is left, and waits for the workers inside; a worker that woke too late is not waited for.
 //
 // Both sides spin for a moment before they sleep, since jobs come microseconds apart. A pool at rest sleeps.
+//
+// A fork leaves the workers behind: a child that goes on without exec must not call `sattn_parallel`.
 
 #if defined(__linux__)
 #define _GNU_SOURCE
@@ -116,18 +118,14 @@ static size_t usable_processors(void) {
     char line[4096];
     while (fgets(line, sizeof line, file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        // hierarchy:controllers:group
-        char *controllers = strchr(line, ':');
-        char *group = controllers == NULL ? NULL : strchr(controllers + 1, ':');
+        // hierarchy:controllers:group, and no controllers in version 2.
+        char *group = line;
+        strsep(&group, ":");
+        char *controllers = strsep(&group, ":");
         if (group == NULL) continue;
-        *group++ = '\0';
-        controllers++;
-        if (*controllers == '\0') {
-            limit = control_group_limit("/sys/fs/cgroup", group, limit);
-        } else if (strcmp(controllers, "cpu") == 0 || strncmp(controllers, "cpu,", 4) == 0
-                   || strstr(controllers, ",cpu,") != NULL) {
-            limit = control_group_limit("/sys/fs/cgroup/cpu", group, limit);
-        }
+        if (*controllers == '\0') limit = control_group_limit("/sys/fs/cgroup", group, limit);
+        for (char *one; (one = strsep(&controllers, ",")) != NULL;)
+            if (strcmp(one, "cpu") == 0) limit = control_group_limit("/sys/fs/cgroup/cpu", group, limit);
     }
     fclose(file);
 #endif
