@@ -9,11 +9,11 @@ struct ALiBi: BiasRule {
         -slopes[head] * Double(abs(query + offsets[batch] - key))
     }
 
-    func validate(for shape: AttentionShape) {
-        precondition(
-            slopes.count == shape.headCount,
-            "ALiBi has \(slopes.count) slopes, but there are \(shape.headCount) query heads.")
-        offsets.validate(as: "ALiBi offsets", for: shape)
+    func problem(for shape: AttentionShape) -> String? {
+        if slopes.count != shape.headCount {
+            return "ALiBi has \(slopes.count) slopes, but there are \(shape.headCount) query heads."
+        }
+        return offsets.problem(as: "ALiBi offsets", for: shape)
     }
 }
 

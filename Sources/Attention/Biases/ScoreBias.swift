@@ -47,15 +47,17 @@ public protocol BiasRule: Sendable {
     /// - Returns: Any number; −∞ masks the key.
     func value(batch: Int, head: Int, query: Int, key: Int) -> Double
 
-    /// Stops the program, with both values, if the bias does not fit the shape. The default accepts all.
+    /// Returns why the bias does not fit a shape, with both values, or `nil` if it does. The default accepts all.
     ///
     /// - Parameter shape: What the operator is called with.
-    func validate(for shape: AttentionShape)
+    /// - Returns: A sentence, or `nil`.
+    func problem(for shape: AttentionShape) -> String?
 }
 
 extension BiasRule {
     /// Accepts every shape.
     ///
     /// - Parameter shape: What the operator is called with.
-    public func validate(for shape: AttentionShape) {}
+    /// - Returns: `nil`.
+    public func problem(for shape: AttentionShape) -> String? { nil }
 }

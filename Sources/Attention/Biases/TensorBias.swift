@@ -24,11 +24,10 @@ struct TensorBias: BiasRule {
         values.read(into: out, from: position, count: keys.count, stride: stride)
     }
 
-    func validate(for shape: AttentionShape) {
+    func problem(for shape: AttentionShape) -> String? {
         let wanted = [shape.batchCount, shape.headCount, shape.queryCount, shape.keyCount]
-        precondition(
-            zip(values.shape, wanted).allSatisfy { $0 == $1 || $0 == 1 },
-            "A bias of shape \(values.shape) cannot be broadcast to \(wanted).")
+        if zip(values.shape, wanted).allSatisfy({ $0 == $1 || $0 == 1 }) { return nil }
+        return "A bias of shape \(values.shape) cannot be broadcast to \(wanted)."
     }
 }
 

@@ -113,10 +113,11 @@ public protocol MaskRule: Sendable {
     ///   - keys: The keys' indices.
     func fill(_ allowed: UnsafeMutableBufferPointer<Bool>, batch: Int, head: Int, query: Int, keys: Range<Int>)
 
-    /// Stops the program, with both values, if the mask does not fit the shape. The default accepts all.
+    /// Returns why the mask does not fit a shape, with both values, or `nil` if it does. The default accepts all.
     ///
     /// - Parameter shape: What the operator is called with.
-    func validate(for shape: AttentionShape)
+    /// - Returns: A sentence, or `nil`.
+    func problem(for shape: AttentionShape) -> String?
 }
 
 extension MaskRule {
@@ -145,7 +146,8 @@ extension MaskRule {
     /// Accepts every shape.
     ///
     /// - Parameter shape: What the operator is called with.
-    public func validate(for shape: AttentionShape) {}
+    /// - Returns: `nil`.
+    public func problem(for shape: AttentionShape) -> String? { nil }
 }
 
 /// A rule that shows each query one run of neighbouring keys.
@@ -190,9 +192,8 @@ struct PerSequence: Sendable {
     static func shared(_ value: Int) -> PerSequence { PerSequence(values: [value], isShared: true) }
     static func each(_ values: [Int]) -> PerSequence { PerSequence(values: values, isShared: false) }
 
-    func validate(as name: String, for shape: AttentionShape) {
-        precondition(
-            isShared || values.count == shape.batchCount,
-            "The mask has \(values.count) \(name), but the batch has \(shape.batchCount) sequences.")
+    func problem(as name: String, for shape: AttentionShape) -> String? {
+        if isShared || values.count == shape.batchCount { return nil }
+        return "There are \(values.count) \(name), but the batch has \(shape.batchCount) sequences."
     }
 }

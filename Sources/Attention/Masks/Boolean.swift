@@ -27,11 +27,10 @@ struct BooleanMask: MaskRule {
         }
     }
 
-    func validate(for shape: AttentionShape) {
+    func problem(for shape: AttentionShape) -> String? {
         let wanted = [shape.batchCount, shape.headCount, shape.queryCount, shape.keyCount]
-        precondition(
-            zip(allowed.shape, wanted).allSatisfy { $0 == $1 || $0 == 1 },
-            "A mask of shape \(allowed.shape) cannot be broadcast to \(wanted).")
+        if zip(allowed.shape, wanted).allSatisfy({ $0 == $1 || $0 == 1 }) { return nil }
+        return "A mask of shape \(allowed.shape) cannot be broadcast to \(wanted)."
     }
 }
 

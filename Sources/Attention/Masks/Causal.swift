@@ -6,8 +6,8 @@ struct Causal: IntervalMaskRule {
         Int.min..<(query + offsets[batch] + 1)
     }
 
-    func validate(for shape: AttentionShape) {
-        offsets.validate(as: "causal offsets", for: shape)
+    func problem(for shape: AttentionShape) -> String? {
+        offsets.problem(as: "causal offsets", for: shape)
     }
 }
 

@@ -22,9 +22,8 @@ struct Intersection: MaskRule {
         combine(allowed, first, second, batch: batch, head: head, query: query, keys: keys) { $0 && $1 }
     }
 
-    func validate(for shape: AttentionShape) {
-        first.validate(for: shape)
-        second.validate(for: shape)
+    func problem(for shape: AttentionShape) -> String? {
+        first.problem(for: shape) ?? second.problem(for: shape)
     }
 }
 
@@ -52,9 +51,8 @@ struct Union: MaskRule {
         combine(allowed, first, second, batch: batch, head: head, query: query, keys: keys) { $0 || $1 }
     }
 
-    func validate(for shape: AttentionShape) {
-        first.validate(for: shape)
-        second.validate(for: shape)
+    func problem(for shape: AttentionShape) -> String? {
+        first.problem(for: shape) ?? second.problem(for: shape)
     }
 }
 

@@ -17,15 +17,13 @@ struct Documents: MaskRule {
         return query.low == query.high && query == key ? .full : .partial
     }
 
-    func validate(for shape: AttentionShape) {
-        precondition(
-            queries.map(\.count) == [Int](repeating: shape.queryCount, count: shape.batchCount),
-            "The documents name \(queries.map(\.count)) queries; the shape has \(shape.batchCount) sequences "
-                + "of \(shape.queryCount).")
-        precondition(
-            keys.map(\.count) == [Int](repeating: shape.keyCount, count: shape.batchCount),
-            "The documents name \(keys.map(\.count)) keys; the shape has \(shape.batchCount) sequences "
-                + "of \(shape.keyCount).")
+    func problem(for shape: AttentionShape) -> String? {
+        for (name, documents, length) in [("queries", queries, shape.queryCount), ("keys", keys, shape.keyCount)]
+        where documents.map(\.count) != [Int](repeating: length, count: shape.batchCount) {
+            return "The documents name \(documents.map(\.count)) \(name); the shape has \(shape.batchCount) "
+                + "sequences of \(length)."
+        }
+        return nil
     }
 }
 

@@ -8,13 +8,14 @@ struct Lengths: IntervalMaskRule {
         Int.min..<lengths[batch]
     }
 
-    func validate(for shape: AttentionShape) {
-        precondition(
-            lengths.count == shape.batchCount,
-            "The mask has \(lengths.count) lengths, but the batch has \(shape.batchCount) sequences.")
-        precondition(
-            lengths.allSatisfy { 0...shape.keyCount ~= $0 },
-            "The lengths \(lengths) are not within 0 and the \(shape.keyCount) keys.")
+    func problem(for shape: AttentionShape) -> String? {
+        if lengths.count != shape.batchCount {
+            return "There are \(lengths.count) lengths, but the batch has \(shape.batchCount) sequences."
+        }
+        if !lengths.allSatisfy({ 0...shape.keyCount ~= $0 }) {
+            return "The lengths \(lengths) are not between 0 and the \(shape.keyCount) keys."
+        }
+        return nil
     }
 }
 

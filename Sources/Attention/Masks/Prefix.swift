@@ -6,8 +6,8 @@ struct Prefix: IntervalMaskRule {
         Int.min..<lengths[batch]
     }
 
-    func validate(for shape: AttentionShape) {
-        lengths.validate(as: "prefix lengths", for: shape)
+    func problem(for shape: AttentionShape) -> String? {
+        lengths.problem(as: "prefix lengths", for: shape)
     }
 }
 

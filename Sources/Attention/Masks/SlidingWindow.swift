@@ -9,8 +9,8 @@ struct SlidingWindow: IntervalMaskRule {
         return (left.map { position - $0 } ?? Int.min)..<(right.map { position + $0 + 1 } ?? Int.max)
     }
 
-    func validate(for shape: AttentionShape) {
-        offsets.validate(as: "window offsets", for: shape)
+    func problem(for shape: AttentionShape) -> String? {
+        offsets.problem(as: "window offsets", for: shape)
     }
 }
 

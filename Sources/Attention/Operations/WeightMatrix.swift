@@ -142,7 +142,9 @@ public struct WeightMatrix: Sendable {
         }
         let sums = partial.floats
         let mean = (0..<columnCount).map { column in
-            let total = stride(from: column, to: sums.count, by: max(1, columnCount)).reduce(0.0) { $0 + Double(sums[$1]) }
+            let total = stride(from: column, to: sums.count, by: max(1, columnCount)).reduce(0.0) {
+                $0 + Double(sums[$1])
+            }
             return Float(total / Double(max(1, rowCount)))
         }
         return Tensor(mean, shape: [columnCount])

@@ -69,20 +69,41 @@ public struct AttentionOperation: Sendable {
         return TiledAttention<Float>(self, shape, queries, keys, values).run(request)
     }
 
+    /// Returns what does not fit together in a call with these operands, or `nil`.
+    ///
+    /// A call with a problem stops the program: ask first where operands come from a file or a request.
+    ///
+    /// - Parameters:
+    ///   - queries: Should be `[B, H, T_q, D]`.
+    ///   - keys: Should be `[B, G, T_k, D_k]`.
+    ///   - values: Should be `[B, G, T_k, D_v]`.
+    /// - Returns: A sentence with both values, or `nil` if the call can be made.
+    public func problem(queries: Tensor, keys: Tensor, values: Tensor) -> String? {
+        for (name, tensor) in [("Queries", queries), ("Keys", keys), ("Values", values)]
+        where !tensor.elementType.isFloatingPoint {
+            return "\(name) are \(tensor.elementType), not numbers."
+        }
+        if let problem = AttentionShape.problem(queries: queries.shape, keys: keys.shape, values: values.shape) {
+            return problem
+        }
+        let shape = AttentionShape(queries: queries, keys: keys, values: values)
+        if let problem = similarity.problem(queryDimension: shape.queryDimension, keyDimension: shape.keyDimension) {
+            return problem
+        }
+        if let problem = mask.rule?.problem(for: shape) { return problem }
+        for rule in bias.rules {
+            if let problem = rule.problem(for: shape) { return problem }
+        }
+        if let sinks, sinks.shape != [shape.headCount] {
+            return "Sinks have shape \(sinks.shape), but there are \(shape.headCount) query heads."
+        }
+        return nil
+    }
+
     /// Stops the program unless everything fits together.
     func validated(queries: Tensor, keys: Tensor, values: Tensor) -> AttentionShape {
-        let shape = AttentionShape(queries: queries, keys: keys, values: values)
-        for (name, tensor) in [("Queries", queries), ("Keys", keys), ("Values", values)] {
-            precondition(tensor.elementType.isFloatingPoint, "\(name) are \(tensor.elementType), not numbers.")
-        }
-        mask.rule?.validate(for: shape)
-        for rule in bias.rules { rule.validate(for: shape) }
-        if let sinks {
-            precondition(sinks.shape == [shape.headCount], "Sinks are \(sinks.shape), not [\(shape.headCount)].")
-        }
-        // Measures check their dimensions when asked for their form.
-        _ = similarity.form(queryDimension: shape.queryDimension, keyDimension: shape.keyDimension)
-        return shape
+        if let problem = problem(queries: queries, keys: keys, values: values) { preconditionFailure(problem) }
+        return AttentionShape(queries: queries, keys: keys, values: values)
     }
 }
 

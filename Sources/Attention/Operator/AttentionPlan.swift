@@ -75,7 +75,8 @@ extension AttentionOperation {
         case .pairwise: reasons.append("\(type(of: similarity)) gives its score pair by pair")
         }
         if Scalar.self == Double.self { reasons.append("queries are float64: plain float64 kernels") }
-        var extra = call.path == .packed ? shape.batchCount * shape.keyValueHeadCount * shape.keyCount * featureCount : 0
+        var extra =
+            call.path == .packed ? shape.batchCount * shape.keyValueHeadCount * shape.keyCount * featureCount : 0
         for (name, tensor, map) in [
             ("queries", call.queries, call.form.queries), ("keys", call.keys, call.form.keys),
             ("values", call.values, .identity),
@@ -93,7 +94,9 @@ extension AttentionOperation {
             }
             extra += tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * width
         }
-        if request.needsSecondPass { reasons.append("a second pass over the scores yields what was asked for beside the output") }
+        if request.needsSecondPass {
+            reasons.append("a second pass over the scores yields what was asked for beside the output")
+        }
 
         var counts: [MaskCoverage: Int] = [:]
         var pairs = 0

@@ -97,7 +97,8 @@ private func mapped<Scalar: KernelScalar>(
         func read(into target: UnsafeMutablePointer<Scalar>) {
             for (index, row) in rows.enumerated() {
                 let position = batch * tensor.strides[0] + head * tensor.strides[1] + row * tensor.strides[2]
-                tensor.read(into: target + index * dimension, from: position, count: dimension, stride: tensor.strides[3])
+                tensor.read(
+                    into: target + index * dimension, from: position, count: dimension, stride: tensor.strides[3])
             }
         }
         switch map {

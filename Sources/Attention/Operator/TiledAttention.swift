@@ -25,7 +25,7 @@ struct TiledAttention<Scalar: KernelScalar> {
         self.queries = queries
         self.keys = keys
         self.values = values
-        form = operation.similarity.form(queryDimension: shape.queryDimension, keyDimension: shape.keyDimension)
+        form = operation.similarity.form(queryDimension: shape.queryDimension)
         path = ScorePath(form: form, shape: shape)
     }
 

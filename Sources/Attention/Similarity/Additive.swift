@@ -45,24 +45,32 @@ public struct Additive: Similarity {
         var sum: Scalar = 0
         for unit in elements.scoreWeight.indices {
             var inner = Scalar(elements.bias?[unit] ?? 0)
-            for index in query.indices { inner += Scalar(elements.queryWeight[unit * query.count + index]) * query[index] }
+            for index in query.indices {
+                inner += Scalar(elements.queryWeight[unit * query.count + index]) * query[index]
+            }
             for index in key.indices { inner += Scalar(elements.keyWeight[unit * key.count + index]) * key[index] }
             sum += Scalar(elements.scoreWeight[unit]) * .tanh(inner)
         }
         return sum
     }
 
-    /// Returns a weighted sum of tanh over the hidden units of the projected vectors.
+    /// Returns a sentence unless the weights take vectors of these lengths.
     ///
     /// - Parameters:
     ///   - queryDimension: `D`.
     ///   - keyDimension: `D_k`.
+    /// - Returns: A sentence with both, or `nil`.
+    public func problem(queryDimension: Int, keyDimension: Int) -> String? {
+        if queryWeight.shape[1] == queryDimension && keyWeight.shape[1] == keyDimension { return nil }
+        return "The weights \(queryWeight.shape) and \(keyWeight.shape) do not take queries of \(queryDimension) "
+            + "and keys of \(keyDimension) elements."
+    }
+
+    /// Returns a weighted sum of tanh over the hidden units of the projected vectors.
+    ///
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        precondition(
-            queryWeight.shape[1] == queryDimension && keyWeight.shape[1] == keyDimension,
-            "The weights \(queryWeight.shape) and \(keyWeight.shape) do not take queries of \(queryDimension) "
-                + "and keys of \(keyDimension) elements.")
+    public func form(queryDimension: Int) -> ScoreForm {
         return ScoreForm(
             .additive(weights: scoreWeight), queries: .linear(weight: queryWeight, bias: bias),
             keys: .linear(weight: keyWeight, bias: nil))

@@ -32,13 +32,10 @@ public struct Cosine: Similarity {
 
     /// Returns a product of the normalised vectors.
     ///
-    /// - Parameters:
-    ///   - queryDimension: `D`.
-    ///   - keyDimension: `D`.
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        preconditionSameDimension(queryDimension, keyDimension)
-        return ScoreForm(.product, queries: .normalized, keys: .normalized, scale: 1 / temperature)
+    public func form(queryDimension: Int) -> ScoreForm {
+        ScoreForm(.product, queries: .normalized, keys: .normalized, scale: 1 / temperature)
     }
 }
 

@@ -28,13 +28,10 @@ public struct Dot: Similarity {
 
     /// Returns a product of the vectors as they are.
     ///
-    /// - Parameters:
-    ///   - queryDimension: `D`.
-    ///   - keyDimension: `D`.
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        preconditionSameDimension(queryDimension, keyDimension)
-        return ScoreForm(.product, scale: scale(dimension: queryDimension))
+    public func form(queryDimension: Int) -> ScoreForm {
+        ScoreForm(.product, scale: scale(dimension: queryDimension))
     }
 }
 

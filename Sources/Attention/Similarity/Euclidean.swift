@@ -32,13 +32,10 @@ public struct Euclidean: Similarity {
 
     /// Returns a sum of squared differences.
     ///
-    /// - Parameters:
-    ///   - queryDimension: `D`.
-    ///   - keyDimension: `D`.
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        preconditionSameDimension(queryDimension, keyDimension)
-        return ScoreForm(.squaredDistance, scale: -scale)
+    public func form(queryDimension: Int) -> ScoreForm {
+        ScoreForm(.squaredDistance, scale: -scale)
     }
 }
 

@@ -27,12 +27,10 @@ public struct Gaussian: Similarity {
 
     /// Returns a sum of squared differences.
     ///
-    /// - Parameters:
-    ///   - queryDimension: `D`.
-    ///   - keyDimension: `D`.
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        euclidean.form(queryDimension: queryDimension, keyDimension: keyDimension)
+    public func form(queryDimension: Int) -> ScoreForm {
+        euclidean.form(queryDimension: queryDimension)
     }
 }
 

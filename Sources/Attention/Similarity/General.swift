@@ -32,17 +32,23 @@ public struct General: Similarity {
         return sum
     }
 
-    /// Returns a product of `Wᵀ q` and the key.
+    /// Returns a sentence unless the weights take vectors of these lengths.
     ///
     /// - Parameters:
     ///   - queryDimension: `D`.
     ///   - keyDimension: `D_k`.
+    /// - Returns: A sentence with both, or `nil`.
+    public func problem(queryDimension: Int, keyDimension: Int) -> String? {
+        if weight.shape == [queryDimension, keyDimension] { return nil }
+        return "The weight is \(weight.shape), but queries and keys need [\(queryDimension), \(keyDimension)]."
+    }
+
+    /// Returns a product of `Wᵀ q` and the key.
+    ///
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        precondition(
-            weight.shape == [queryDimension, keyDimension],
-            "The weight is \(weight.shape), but queries and keys need [\(queryDimension), \(keyDimension)].")
-        return ScoreForm(.product, queries: .linear(weight: weight.transposed(0, 1), bias: nil))
+    public func form(queryDimension: Int) -> ScoreForm {
+        ScoreForm(.product, queries: .linear(weight: weight.transposed(0, 1), bias: nil))
     }
 }
 

@@ -28,13 +28,10 @@ public struct Laplacian: Similarity {
 
     /// Returns a sum of absolute differences.
     ///
-    /// - Parameters:
-    ///   - queryDimension: `D`.
-    ///   - keyDimension: `D`.
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        preconditionSameDimension(queryDimension, keyDimension)
-        return ScoreForm(.absoluteDistance, scale: -1 / bandwidth)
+    public func form(queryDimension: Int) -> ScoreForm {
+        ScoreForm(.absoluteDistance, scale: -1 / bandwidth)
     }
 }
 

@@ -38,22 +38,30 @@ public struct LinearAdditive: Similarity {
         return sum
     }
 
-    /// Returns the product of `[w_q·q, 1]` and `[1, w_k·k]`.
+    /// Returns a sentence unless the weights take vectors of these lengths.
     ///
     /// - Parameters:
     ///   - queryDimension: `D`.
     ///   - keyDimension: `D_k`.
+    /// - Returns: A sentence with both, or `nil`.
+    public func problem(queryDimension: Int, keyDimension: Int) -> String? {
+        if queryWeight.shape == [queryDimension] && keyWeight.shape == [keyDimension] { return nil }
+        return "The weights \(queryWeight.shape) and \(keyWeight.shape) do not take queries of \(queryDimension) "
+            + "and keys of \(keyDimension) elements."
+    }
+
+    /// Returns the product of `[w_q·q, 1]` and `[1, w_k·k]`.
+    ///
+    /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        precondition(
-            queryWeight.shape == [queryDimension] && keyWeight.shape == [keyDimension],
-            "The weights \(queryWeight.shape) and \(keyWeight.shape) do not take queries of \(queryDimension) "
-                + "and keys of \(keyDimension) elements.")
+    public func form(queryDimension: Int) -> ScoreForm {
+        let (queryDimension, keyDimension) = (elements.query.count, elements.key.count)
         let queryRows = elements.query + [Double](repeating: 0, count: queryDimension)
         let keyRows = [Double](repeating: 0, count: keyDimension) + elements.key
         return ScoreForm(
             .product,
-            queries: .linear(weight: Tensor(queryRows, shape: [2, queryDimension]), bias: Tensor([0.0, 1], shape: [2])),
+            queries: .linear(
+                weight: Tensor(queryRows, shape: [2, queryDimension]), bias: Tensor([0.0, 1], shape: [2])),
             keys: .linear(weight: Tensor(keyRows, shape: [2, keyDimension]), bias: Tensor([1.0, 0], shape: [2])))
     }
 }

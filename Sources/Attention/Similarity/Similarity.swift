@@ -24,13 +24,19 @@ public protocol Similarity: Sendable {
     /// - Returns: The score, any number; higher means more attention.
     func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar
 
-    /// How the tiled operator computes the scores.
+    /// Returns why the measure cannot take vectors of these lengths, with both, or `nil` if it can.
     ///
     /// - Parameters:
     ///   - queryDimension: `D`.
-    ///   - keyDimension: `D_k`. A measure that cannot take these stops the program with both.
-    /// - Returns: The form; ``ScoreForm/pairwise`` calls ``score(query:key:)`` for each pair.
-    func form(queryDimension: Int, keyDimension: Int) -> ScoreForm
+    ///   - keyDimension: `D_k`.
+    /// - Returns: A sentence, or `nil`; by default, `nil` if both are the same.
+    func problem(queryDimension: Int, keyDimension: Int) -> String?
+
+    /// How the tiled operator computes the scores.
+    ///
+    /// - Parameter queryDimension: `D`.
+    /// - Returns: The form; ``ScoreForm/pairwise``, the default, calls ``score(query:key:)`` for each pair.
+    func form(queryDimension: Int) -> ScoreForm
 
     /// Writes the scores of a tile. The default calls ``score(query:key:)`` for each pair.
     ///
@@ -44,16 +50,22 @@ public protocol Similarity: Sendable {
 }
 
 extension Similarity {
-    /// Checks that queries and keys are equally long, and calls ``score(query:key:)`` for each pair.
+    /// Returns a sentence unless queries and keys are equally long.
     ///
     /// - Parameters:
     ///   - queryDimension: `D`.
-    ///   - keyDimension: `D_k`, which is `D`.
-    /// - Returns: ``ScoreForm/pairwise``.
-    public func form(queryDimension: Int, keyDimension: Int) -> ScoreForm {
-        preconditionSameDimension(queryDimension, keyDimension)
-        return .pairwise
+    ///   - keyDimension: `D_k`.
+    /// - Returns: A sentence with both, or `nil`.
+    public func problem(queryDimension: Int, keyDimension: Int) -> String? {
+        if queryDimension == keyDimension { return nil }
+        return "Queries have head dimension \(queryDimension), but keys have \(keyDimension)."
     }
+
+    /// Calls ``score(query:key:)`` for each pair.
+    ///
+    /// - Parameter queryDimension: `D`.
+    /// - Returns: ``ScoreForm/pairwise``.
+    public func form(queryDimension: Int) -> ScoreForm { .pairwise }
 
     // Inlinable, so that the loop is compiled in the module of the measure, with its score inlined.
     /// Calls ``score(query:key:)`` for each pair of the tile.
@@ -64,12 +76,6 @@ extension Similarity {
     /// Calls ``score(query:key:)`` for each pair of the tile.
     @inlinable public func fillScores(_ tile: ScoreTile<Double>) {
         tile.fill { query, key in score(query: query, key: key) }
-    }
-
-    func preconditionSameDimension(_ queryDimension: Int, _ keyDimension: Int) {
-        precondition(
-            queryDimension == keyDimension,
-            "Queries have head dimension \(queryDimension), but keys have \(keyDimension).")
     }
 }
 

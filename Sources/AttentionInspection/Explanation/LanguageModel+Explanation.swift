@@ -28,7 +28,9 @@ extension LanguageModel {
         let (hidden, trace) = transformer.trace(embeddings, recording: TraceRequest(weights: targetTokens))
         let last = hidden.slice(axis: 1, range: seen.count - 1..<seen.count)
         let logProbabilities = logSoftmax(transformer.logits(of: last).floats)
-        guard logProbabilities.allSatisfy(\.isFinite) else { throw .notFinite(place: "the prediction after the target") }
+        guard logProbabilities.allSatisfy(\.isFinite) else {
+            throw .notFinite(place: "the prediction after the target")
+        }
 
         let layers = options.layer.map { trace.layers[$0...$0] } ?? trace.layers[...]
         let attention = attentionShares(layers, head: options.head, segments: visible)
@@ -42,7 +44,8 @@ extension LanguageModel {
                 text: segments[word].text, attention: isVisible ? attention[word] : 0,
                 attentionWithoutSink: isVisible && word != 0
                     ? sink.map { attention[word] / max(1 - $0, .leastNonzeroMagnitude) } : nil,
-                contribution: isVisible ? contribution[word] : 0, effect: isVisible ? effect?[word] : effect.map { _ in 0 },
+                contribution: isVisible ? contribution[word] : 0,
+                effect: isVisible ? effect?[word] : effect.map { _ in 0 },
                 isSink: word == 0 && sink != nil, isVisible: isVisible)
         }
         var steps: AttentionSteps?

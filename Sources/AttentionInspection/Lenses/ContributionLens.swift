@@ -13,7 +13,8 @@ func contributionShares(
     for (index, layer) in zip(layers.indices, layers) {
         guard let weights = layer.attentionWeights else { continue }
         for row in 0..<weights.shape[2] {
-            let summands = outputSummands(layer, weightRow: row, head: head, outputWeight: model.layers[index].outputWeight)
+            let summands = outputSummands(
+                layer, weightRow: row, head: head, outputWeight: model.layers[index].outputWeight)
             let norms = segments.map { segment in
                 let tokens = segment.tokens.clamped(to: 0..<summands.shape[0])
                 return norm(ofSum: summands.slice(axis: 0, range: tokens))

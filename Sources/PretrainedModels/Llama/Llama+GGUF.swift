@@ -170,7 +170,8 @@ private struct LlamaReader {
         return value
     }
 
-    private func invalid(_ key: String, _ value: some CustomStringConvertible, _ wanted: String) -> PretrainedModelError {
+    private func invalid(_ key: String, _ value: some CustomStringConvertible, _ wanted: String) -> PretrainedModelError
+    {
         .invalidConfiguration(path: path, key: key, value: value.description, wanted: wanted)
     }
 
