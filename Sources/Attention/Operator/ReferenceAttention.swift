@@ -69,13 +69,11 @@ extension AttentionOperation {
         if request.logSumExp { result.logSumExp = Tensor(logSumExp, shape: heads + [shape.queryCount]) }
         if let queries = request.weights { result.weights = allWeights.slice(axis: 2, range: queries) }
         if let stage = request.scores { result.scores = Tensor(stages[stage] ?? [], shape: pairs) }
-        let rows = stride(from: 0, to: weights.count, by: max(1, shape.keyCount)).map {
-            Array(weights[$0..<$0 + shape.keyCount])
-        }
+        let rows = logSumExp.indices.map { weights[row($0, shape.keyCount)] }
         if request.keyWeightSums {
-            let sums = stride(from: 0, to: rows.count, by: max(1, shape.queryCount)).flatMap { first in
+            let sums = (0..<shape.batchCount * shape.headCount).flatMap { sequence in
                 (0..<shape.keyCount).map { key in
-                    rows[first..<first + shape.queryCount].reduce(0) { $0 + $1[key] }
+                    rows[row(sequence, shape.queryCount)].reduce(0) { $0 + $1[$1.startIndex + key] }
                 }
             }
             result.keyWeightSums = Tensor(sums, shape: heads + [shape.keyCount])
