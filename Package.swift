@@ -34,7 +34,7 @@ let package = Package(
         .executableTarget(
             name: "attend",
             dependencies: [
-                "AttentionInspection", "PretrainedModels", "Attention", "SequenceModels", "ModelFiles",
+                "AttentionInspection",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

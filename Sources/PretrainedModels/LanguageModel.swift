@@ -4,7 +4,7 @@ public import SequenceModels
 
 /// A model with its tokenizer: text in, predictions out.
 public struct LanguageModel: Sendable {
-    /// What the file calls the model.
+    /// The file's name without its ending, which says which weights speak.
     public let name: String
     /// The file.
     public let path: String
@@ -33,6 +33,8 @@ public struct LanguageModel: Sendable {
     /// - Throws: `PretrainedModelError` when the file is of another family or contradicts itself.
     public init(_ file: GGUFFile) throws(PretrainedModelError) {
         path = file.file.path
+        let fileName = path.split(separator: "/").last.map(String.init) ?? path
+        name = fileName.hasSuffix(".gguf") ? String(fileName.dropLast(5)) : fileName
         transformer = try Transformer(llama: file)
         do {
             tokenizer = try ByteLevelBPETokenizer(file)
@@ -43,11 +45,6 @@ public struct LanguageModel: Sendable {
             throw .invalidConfiguration(
                 path: path, key: "the number of tokens", value: "\(tokenizer.vocabularySize)",
                 wanted: "\(transformer.configuration.vocabularySize), as the embedding has")
-        }
-        do {
-            name = try file.metadata.string("general.name", default: path)
-        } catch {
-            throw .unreadableFile(error)
         }
     }
 

@@ -1,0 +1,135 @@
+import ArgumentParser
+import Attention
+import Foundation
+import ModelFiles
+
+/// Options that every subcommand has.
+struct CommonOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "How many threads compute, from 1 to 512; results do not depend on it.", valueName: "n"))
+    var threads: Int?
+
+    @Option(help: "When to colour the output: auto is on a terminal, unless NO_COLOR is set.")
+    var color: ColorChoice = .auto
+
+    func validate() throws {
+        if let threads, !(1...512 ~= threads) {
+            throw ValidationError("--threads is \(threads); it must be from 1 to 512.")
+        }
+    }
+
+    func apply() {
+        if let threads { ComputeThreads.count = threads }
+        if let refused = KernelInfo.refusedName {
+            StandardError.write(
+                "attend: ATTENTION_KERNELS=\(refused) is unknown or not to be had on this processor; using "
+                    + "\(KernelInfo.name).\n")
+        }
+    }
+
+    /// Whether standard output is to be coloured.
+    var isColored: Bool {
+        let environment = ProcessInfo.processInfo.environment
+        switch color {
+        case .always: return true
+        case .never: return false
+        case .auto:
+            return isatty(STDOUT_FILENO) != 0 && (environment["NO_COLOR"] ?? "").isEmpty
+                && environment["TERM"] != "dumb"
+        }
+    }
+}
+
+/// When to colour the output.
+enum ColorChoice: String, CaseIterable, ExpressibleByArgument {
+    case auto
+    case always
+    case never
+}
+
+/// Progress, notes and errors.
+enum StandardError {
+    static func write(_ text: String) {
+        FileHandle.standardError.write(Data(text.utf8))
+    }
+}
+
+/// The columns of the terminal, or 80.
+func terminalWidth() -> Int {
+    var size = winsize()
+    if ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }
+    return 80
+}
+
+/// A failure with what to try, and the status to exit with.
+struct CommandFailure: Error {
+    /// 64 where the call was wrong, 1 where something failed in the doing.
+    let status: Int32
+    let message: String
+
+    static func usage(_ message: String) -> CommandFailure { CommandFailure(status: 64, message: message) }
+    static func failure(_ message: String) -> CommandFailure { CommandFailure(status: 1, message: message) }
+}
+
+/// Runs a subcommand's work; a failure goes to standard error and ends the process with its status.
+func reportingFailures(_ body: () throws -> Void) throws {
+    do {
+        try body()
+    } catch let failure as CommandFailure {
+        StandardError.write("attend: \(failure.message)\n")
+        throw ExitCode(failure.status)
+    }
+}
+
+/// Writes text to standard output at once. A reader that has gone away is no error: the rest is not wanted.
+func writeOutput(_ text: String) throws {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        if count >= 0 {
+            bytes = bytes.dropFirst(count)
+        } else if errno == EPIPE {
+            return
+        } else if errno != EINTR {
+            throw CommandFailure.failure("cannot write the output: \(String(cString: strerror(errno))).")
+        }
+    }
+}
+
+/// Reads standard input to its end, or up to a limit.
+///
+/// - Throws: `CommandFailure` when it is longer, or no UTF-8.
+func readStandardInput(limit: Int = 64 << 20) throws -> String {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = buffer.withUnsafeMutableBytes { read(STDIN_FILENO, $0.baseAddress, $0.count) }
+        if count < 0 {
+            if errno == EINTR { continue }
+            throw CommandFailure.failure("cannot read standard input: \(String(cString: strerror(errno))).")
+        }
+        if count == 0 { break }
+        bytes += buffer[..<count]
+        if bytes.count > limit {
+            throw CommandFailure.failure("standard input has more than \(limit) bytes; give a shorter text.")
+        }
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+        let offset = firstInvalidByte(of: bytes)
+        throw CommandFailure.failure(
+            "standard input is not UTF-8 (at byte \(offset)). Convert it, for example with iconv.")
+    }
+    return text
+}
+
+private func firstInvalidByte(of bytes: [UInt8]) -> Int {
+    var (low, high) = (0, bytes.count)
+    // The longest prefix that is valid, or lacks nothing but the end of its last character.
+    while low < high {
+        let middle = (low + high + 1) / 2
+        let isValid = (0...3).contains { String(validating: bytes[..<max(0, middle - $0)], as: UTF8.self) != nil }
+        if isValid { low = middle } else { high = middle - 1 }
+    }
+    return (0...3).map { max(0, low - $0) }.first { String(validating: bytes[..<$0], as: UTF8.self) != nil } ?? 0
+}

@@ -1,0 +1,101 @@
+import ArgumentParser
+import AttentionInspection
+import PretrainedModels
+
+/// `attend explain SENTENCE`: what a word attends to.
+struct ExplainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain",
+        abstract: "Shows how much the target word attends to each word, from a real model's own numbers.",
+        discussion: """
+            For each word three figures:
+              attention     the mean weight α over layers and heads; the weight on a word is the sum over its
+                            tokens, a target of several tokens is their mean. Where the first word is an attention
+                            sink (0.3 and more for being first), it is shown apart and the bars share out the rest.
+              contribution  per layer the norm of α·v·W_O summed over the heads, as a share over the words,
+                            averaged over the layers: what attention really adds.
+              effect        how much the prediction at the target changes, in bits of Kullback-Leibler divergence,
+                            when the word's input embedding is replaced by the mean embedding. It takes a run per
+                            word, and is left out on long sentences unless --effect always asks for it.
+
+            Layers, heads and positions count from 0. --json prints one object:
+              model, scope, unit, target {index, text},
+              words [{text, attention, attentionWithoutSink, contribution, effect, isSink, isVisible}],
+              nextWords [{text, probability}], notes [text],
+              and with --layer and --head: steps {layer, head, keyValueHead, headsSharingKeys, queryPosition,
+              queryText, scale, queryBeforeRotation, query, keys [{position, text, word, keyBeforeRotation, key,
+              value, dotProduct, scaled, masked, weight, weightedValue}], output}.
+            Fields without a value (effect left out, a masked score) are absent.
+            """)
+
+    @Argument(help: ArgumentHelp("The text; - reads standard input.", valueName: "sentence"))
+    var sentence: String
+
+    @Option(help: "The word to explain, or its position where it occurs twice. The last word if none is named.")
+    var target: String?
+
+    @Option(help: ArgumentHelp("A GGUF file, a folder with one, or a name in the cache.", valueName: "model"))
+    var model: String?
+
+    @Option(help: "Only this layer.")
+    var layer: Int?
+
+    @Option(help: "Only this head; needs --layer.")
+    var head: Int?
+
+    @Flag(help: "Print every step of the head that --layer and --head name.")
+    var steps = false
+
+    @Option(help: "How many predictions to show, from 0 to 1000.")
+    var top: Int = 5
+
+    @Flag(help: "Show tokens as they are, not merged to words.")
+    var tokens = false
+
+    @Option(help: "When to compute effect: auto, always or never.")
+    var effect: ExplanationOptions.Effect = .automatic
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if !(0...1000 ~= top) { throw ValidationError("--top is \(top); it must be from 0 to 1000.") }
+        if steps && (layer == nil || head == nil) {
+            throw ValidationError("--steps shows one head: name it with both --layer and --head.")
+        }
+        if head != nil && layer == nil { throw ValidationError("--head needs its --layer.") }
+    }
+
+    func run() throws {
+        try reportingFailures {
+            common.apply()
+            let text = sentence == "-" ? try readStandardInput() : sentence
+            let options = ExplanationOptions(
+                layer: layer, head: head, showsTokens: tokens, predictionCount: top, effect: effect)
+            let explanation: Explanation
+            do {
+                let model = try LanguageModel(path: try ModelLocator().path(of: model))
+                explanation = try model.explanation(
+                    of: text, target: target.map(Target.word) ?? .last, options: options)
+            } catch let error as PretrainedModelError {
+                throw CommandFailure.failure(error.description)
+            } catch let error as InspectionError {
+                switch error {
+                case .notFinite, .tokenizer: throw CommandFailure.failure(error.description)
+                default: throw CommandFailure.usage(error.description)
+                }
+            }
+            if json {
+                try writeOutput(try explanation.json())
+                return
+            }
+            let style: TextStyle = common.isColored ? .ansi : .plain
+            try writeOutput(explanation.text(style: style, width: terminalWidth()))
+            if steps, let ladder = explanation.steps { try writeOutput("\n" + ladder.text(style: style)) }
+        }
+    }
+}
+
+extension ExplanationOptions.Effect: ExpressibleByArgument {}
