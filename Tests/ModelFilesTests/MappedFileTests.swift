@@ -89,8 +89,12 @@ private func problem(_ path: String) -> FileError.Problem? {
         #expect(problem("a\u{0}b") == .zeroByteInPath)
     }
 
-    @Test func `a file that cannot be opened is the reader's error`() {
-        #expect(throws: GGUFError.self) { try GGUFFile(path: "/nonexistent.gguf") }
-        #expect(throws: SafetensorsError.self) { try SafetensorsFile(path: "/nonexistent.safetensors") }
+    @Test func `a file that cannot be opened is the reader's error`() throws {
+        try withTemporaryFolder { folder in
+            #expect(throws: GGUFError.self) { try GGUFFile(path: "\(folder)/absent.gguf") }
+            #expect(throws: SafetensorsError.self) {
+                try SafetensorsFile(path: "\(folder)/absent.safetensors")
+            }
+        }
     }
 }

@@ -257,9 +257,11 @@ private let sampleHeader =
         }
     }
 
-    @Test func `a folder that does not exist is an error`() {
-        #expect(throws: SafetensorsError.self) {
-            try SafetensorsFile.write(tensors: [], to: "/nonexistent/tensors.safetensors")
+    @Test func `a folder that does not exist is an error`() throws {
+        try withTemporaryFolder { folder in
+            #expect(throws: SafetensorsError.self) {
+                try SafetensorsFile.write(tensors: [], to: "\(folder)/absent/tensors.safetensors")
+            }
         }
     }
 }
