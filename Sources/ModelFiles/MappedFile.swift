@@ -16,6 +16,9 @@ public final class MappedFile: Sendable {
 
     // Safe: the memory is written only before `init` returns, and freed only in `deinit`.
     /// All bytes of the file; valid for as long as this object is alive.
+    ///
+    /// Swift may release an object right after its last use: keep it in a property, or use
+    /// ``withUnsafeBytes(_:)``.
     public nonisolated(unsafe) let unsafeBytes: UnsafeRawBufferPointer
 
     private let isMapped: Bool
@@ -94,7 +97,8 @@ public final class MappedFile: Sendable {
     public func withUnsafeBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try body(unsafeBytes)
+        defer { withExtendedLifetime(self) {} }
+        return try body(unsafeBytes)
     }
 
     /// Returns the bytes of `range`, which keep the file alive.
@@ -125,6 +129,9 @@ extension MappedFile {
         public var count: Int { range.count }
 
         /// The bytes, at any alignment; valid for as long as ``file`` is alive.
+        ///
+        /// Swift may release an object right after its last use: keep ``file`` in a property, or use
+        /// ``withUnsafeBytes(_:)``.
         public var unsafeBytes: UnsafeRawBufferPointer {
             UnsafeRawBufferPointer(rebasing: file.unsafeBytes[range])
         }
@@ -133,7 +140,8 @@ extension MappedFile {
         public func withUnsafeBytes<Result, Failure: Error>(
             _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
         ) throws(Failure) -> Result {
-            try body(unsafeBytes)
+            defer { withExtendedLifetime(file) {} }
+            return try body(unsafeBytes)
         }
     }
 }

@@ -70,7 +70,7 @@ private func tensor(
         #expect(file.tensors.map(\.type) == [.float32, .float16, .bfloat16, .q80, .q40, .q41])
         #expect(file.tensors.map(\.data.count) == [16, 12, 4, 34, 18, 20])
         for (index, tensor) in file.tensors.enumerated() {
-            #expect(tensor.data.unsafeBytes.allSatisfy { $0 == UInt8(index + 1) })
+            #expect(tensor.data.withUnsafeBytes { $0.allSatisfy { $0 == UInt8(index + 1) } })
             #expect(tensor.data.range.lowerBound % file.alignment == 0)
         }
         #expect(file.tensor(named: "half")?.dimensions == [2, 3])
@@ -249,8 +249,8 @@ private func tensor(
         builder.addTensor("e\u{301}", [8], [UInt8](repeating: 1, count: 32))
         builder.addTensor("\u{E9}", [8], [UInt8](repeating: 2, count: 32))
         let file = try builder.file()
-        #expect(file.tensor(named: "\u{E9}")?.data.unsafeBytes.first == 2)
-        #expect(file.tensor(named: "e\u{301}")?.data.unsafeBytes.first == 1)
+        #expect(file.tensor(named: "\u{E9}")?.data.withUnsafeBytes(\.first) == 2)
+        #expect(file.tensor(named: "e\u{301}")?.data.withUnsafeBytes(\.first) == 1)
     }
 
     @Test func `tensor names have a length limit and some length`() {
@@ -378,7 +378,7 @@ private func tensor(
         builder.addTensor("b", [1], [2, 2, 2, 2])
         let file = try builder.file()
         #expect(file.alignment == alignment)
-        #expect(file.tensor(named: "b")?.data.unsafeBytes.first == 2)
+        #expect(file.tensor(named: "b")?.data.withUnsafeBytes(\.first) == 2)
     }
 
     @Test func `errors say where and what to try`() {
@@ -434,7 +434,7 @@ private func walk(_ file: GGUFFile) {
     var sum: UInt8 = 0
     func visit(_ value: GGUFFile.Value) {
         switch value {
-        case .string(let slice): for byte in slice.unsafeBytes { sum ^= byte }
+        case .string(let slice): slice.withUnsafeBytes { for byte in $0 { sum ^= byte } }
         case .array(let array): for element in array { visit(element) }
         default: break
         }
@@ -448,7 +448,7 @@ private func walk(_ file: GGUFFile) {
         _ = try? file.metadata.strings(key)
     }
     for tensor in file.tensors {
-        for byte in tensor.data.unsafeBytes { sum ^= byte }
+        tensor.data.withUnsafeBytes { for byte in $0 { sum ^= byte } }
         _ = tensor.elementCount
     }
     do {

@@ -45,11 +45,18 @@ struct `SmolLM2's tokenizer` {
         }
     }
 
-    @Test func `cuts digits from what is before them, as in training`() throws {
+    // Only numbers set the file's own pre-tokenizer apart from GPT-2's.
+    @Test func `agrees with Transformers on texts without numbers as the file has it`() throws {
         let tokenizer = try ByteLevelBPETokenizer(GGUFFile(path: SmolLM2.path))
-        for reference in try Reference.cases() where !reference.text.unicodeScalars.contains("½") {
+        for reference in try Reference.cases()
+        where !reference.text.unicodeScalars.contains(where: { $0.properties.numericType != nil }) {
             #expect(try tokenizer.encode(reference.text, recognizingSpecialTokens: true) == reference.ids)
         }
+    }
+
+    @Test func `cuts numbers from what is before them, as in training`() throws {
+        let tokenizer = try ByteLevelBPETokenizer(GGUFFile(path: SmolLM2.path))
+        #expect(try tokenizer.encode("Hello world! 123") == [19_556, 905, 17, 216, 33, 34, 35])
         let (space, half, blankLine) = (Int32(216), try tokenizer.encode("½"), try tokenizer.encode("\n\n"))
         #expect(blankLine.count == 1)
         #expect(try tokenizer.encode(" ½") == [space] + half)

@@ -144,7 +144,8 @@ extension GGUFFile {
         /// The number of strings.
         public var count: Int { starts.count - 1 }
 
-        /// The bytes of a string, which need not be UTF-8; valid for as long as the file is alive.
+        /// The bytes of a string, which need not be UTF-8; valid for as long as the file is alive, so keep the
+        /// ``GGUFFile`` until they are done with.
         public subscript(index: Int) -> UnsafeRawBufferPointer {
             UnsafeRawBufferPointer(rebasing: file.unsafeBytes[starts[index]..<starts[index + 1] - 8])
         }

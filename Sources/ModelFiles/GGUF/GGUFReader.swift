@@ -9,6 +9,7 @@ struct GGUFReader {
 
     let file: MappedFile
     private(set) var offset: Int
+    // Safe: whoever reads holds `file`, as a parameter or a property, for as long as it reads.
     private let bytes: UnsafeRawBufferPointer
 
     init(file: MappedFile, offset: Int = 0) {

@@ -4,6 +4,10 @@ public enum PreTokenizer: Sendable {
     /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
     case gpt2
     /// Every numeric character (`\p{N}`) on its own, and GPT-2's pattern on each stretch between them.
+    ///
+    /// SmolLM and SmolLM2 were trained so, and llama.cpp follows. Transformers does not when it loads a GGUF file:
+    /// it takes GPT-2's pattern for all of them, which gives other tokens where a number follows whitespace other
+    /// than one space or line break (`\n\n1`), and around numbers outside ASCII (` ½`).
     case smollm
 
     /// The names that GGUF files give pre-tokenizers that are supported, in `tokenizer.ggml.pre`.

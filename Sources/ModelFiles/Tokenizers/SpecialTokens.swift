@@ -24,7 +24,8 @@ struct SpecialTokens: Sendable {
 
     /// Returns the leftmost token at or after `offset`, the longest of those that begin there, and its range.
     ///
-    /// Without `includingControl`, only user-defined tokens count.
+    /// Without `includingControl`, only user-defined tokens count. Takes time in proportion to the text, times the
+    /// tokens that begin with one byte.
     func first(
         in text: UnsafeRawBufferPointer, from offset: Int, _ vocabulary: Vocabulary, includingControl: Bool
     ) -> (id: Int32, range: Range<Int>)? {
