@@ -89,7 +89,8 @@ static uint16_t float16_from_float(float value) {
     if (magnitude < 0x38800000) {
         // Subnormal, or rounded up to the smallest normal: adding 1/2 leaves |value| · 2²⁴, rounded to the
         // nearest integer by the addition itself, in the low bits.
-        return (uint16_t)(sign | (bits_from_float(float_from_bits(magnitude) + 0.5f) - bits_from_float(0.5f)));
+        return (uint16_t)(sign
+                          | (bits_from_float(float_from_bits(magnitude) + 0.5f) - bits_from_float(0.5f)));
     }
     uint32_t rounding = 0xFFF + (magnitude >> 13 & 1);
     return (uint16_t)(sign | ((magnitude + rounding) >> 13) - ((127 - 15) << 10));

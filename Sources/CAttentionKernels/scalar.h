@@ -28,8 +28,9 @@ static void NAME(product)(REAL *out, size_t out_stride, const REAL *a, size_t a_
     NAME(product_add)(out, out_stride, a, a_stride, b, b_stride, rows, columns, depth);
 }
 
-static void NAME(squared_distance)(REAL *out, size_t out_stride, const REAL *a, size_t a_stride, const REAL *b,
-                                   size_t b_stride, size_t rows, size_t columns, size_t depth) {
+static void NAME(squared_distance)(REAL *out, size_t out_stride, const REAL *a, size_t a_stride,
+                                   const REAL *b, size_t b_stride, size_t rows, size_t columns,
+                                   size_t depth) {
     NAME(clear)(out, out_stride, rows, columns);
     for (size_t r = 0; r < rows; r++)
         for (size_t k = 0; k < depth; k++) {
@@ -43,8 +44,9 @@ static void NAME(squared_distance)(REAL *out, size_t out_stride, const REAL *a, 
         }
 }
 
-static void NAME(absolute_distance)(REAL *out, size_t out_stride, const REAL *a, size_t a_stride, const REAL *b,
-                                    size_t b_stride, size_t rows, size_t columns, size_t depth) {
+static void NAME(absolute_distance)(REAL *out, size_t out_stride, const REAL *a, size_t a_stride,
+                                    const REAL *b, size_t b_stride, size_t rows, size_t columns,
+                                    size_t depth) {
     NAME(clear)(out, out_stride, rows, columns);
     for (size_t r = 0; r < rows; r++)
         for (size_t k = 0; k < depth; k++) {

@@ -1,7 +1,7 @@
 // The kernels in vectors of LANES floats, written once. `avx2.c`, `avx512.c` and `neon.c` include it after
 // defining
 //   LANES                        floats in a vector: 4, 8 or 16,
-//   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers (4 vectors at most),
+//   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers,
 //   DOT_ROWS                     rows of the block of `dot_rows`; its columns are 4,
 //   TABLE, TABLE_NAME            the table to fill,
 // and after turning their instruction set on for every function that follows.
@@ -121,7 +121,8 @@ INLINE lanes exp_lanes(lanes x) {
 }
 
 INLINE lanes tanh_lanes(lanes x) {
-    // tanh|x| = t / (t + 2) with t = exp(2|x|) - 1, which keeps every digit near 0. From 9.02 on it rounds to 1.
+    // tanh|x| = t / (t + 2) with t = exp(2|x|) - 1, which keeps every digit near 0.
+    // From 9.02 on it rounds to 1.
     lanes size = magnitude(x);
     size = choose(size > 10, broadcast(10), size);
     reduced_exp e = reduce_exp(size + size);
@@ -197,14 +198,16 @@ static void scale(float *x, size_t count, float factor) {
 
 static float maximum(const float *x, size_t count) {
     lanes largest[4];
-    UNROLL for (int v = 0; v < 4; v++) largest[v] = broadcast(-__builtin_inff());
+    UNROLL for (int v = 0; v < 4; v++)
+        largest[v] = broadcast(-__builtin_inff());
     size_t i = 0;
     for (; i + 4 * LANES <= count; i += 4 * LANES)
         UNROLL for (int v = 0; v < 4; v++) largest[v] = larger(load(x + i + (size_t)v * LANES), largest[v]);
     for (; i + LANES <= count; i += LANES) largest[0] = larger(load(x + i), largest[0]);
     lanes all = larger(larger(largest[0], largest[1]), larger(largest[2], largest[3]));
     float result = all[0];
-    UNROLL for (int l = 1; l < LANES; l++) result = all[l] > result ? all[l] : result;
+    UNROLL for (int l = 1; l < LANES; l++)
+        result = all[l] > result ? all[l] : result;
     for (; i < count; i++) result = x[i] > result ? x[i] : result;
     return result;
 }
@@ -216,7 +219,7 @@ INLINE four_lanes fold_to_four(lanes x) {
 #if LANES == 16
     typedef float eight_lanes __attribute__((vector_size(32)));
     eight_lanes y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7)
-        + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+                    + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
 #else
     lanes y = x;
 #endif
@@ -234,9 +237,12 @@ INLINE float sum_of_lanes(lanes x) {
 
 /// `sum_of_lanes` of each of four vectors, by the same additions.
 INLINE four_lanes sums_of_lanes(const lanes x[4]) {
-    four_lanes y0 = fold_to_four(x[0]), y1 = fold_to_four(x[1]), y2 = fold_to_four(x[2]), y3 = fold_to_four(x[3]);
-    four_lanes y01 = __builtin_shufflevector(y0, y1, 0, 1, 4, 5) + __builtin_shufflevector(y0, y1, 2, 3, 6, 7);
-    four_lanes y23 = __builtin_shufflevector(y2, y3, 0, 1, 4, 5) + __builtin_shufflevector(y2, y3, 2, 3, 6, 7);
+    four_lanes y0 = fold_to_four(x[0]), y1 = fold_to_four(x[1]), y2 = fold_to_four(x[2]),
+               y3 = fold_to_four(x[3]);
+    four_lanes y01 =
+        __builtin_shufflevector(y0, y1, 0, 1, 4, 5) + __builtin_shufflevector(y0, y1, 2, 3, 6, 7);
+    four_lanes y23 =
+        __builtin_shufflevector(y2, y3, 0, 1, 4, 5) + __builtin_shufflevector(y2, y3, 2, 3, 6, 7);
     return __builtin_shufflevector(y01, y23, 0, 2, 4, 6) + __builtin_shufflevector(y01, y23, 1, 3, 5, 7);
 }
 
@@ -274,8 +280,8 @@ INLINE lanes accumulate(operation op, lanes sum, lanes a, lanes b, lanes weight)
 /// Vectors of a block of one row: as many sums as hide the latency of one, with two of them begun in a cycle.
 enum { SINGLE_ROW_VECTORS = 8 };
 
-/// One block of a tile: `block_rows` rows of `vectors` vectors, both constants, kept in registers over the whole
-/// depth. Where `vectors` is 1, only the first `part` columns are read and written.
+/// One block of a tile: `block_rows` rows of `vectors` vectors, both constants, kept in registers over the
+/// whole depth. Where `vectors` is 1, only the first `part` columns are read and written.
 INLINE void block(operation op, bool add, const int block_rows, const int vectors, size_t part, float *out,
                   size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
                   size_t depth, const float *weights) {
@@ -294,7 +300,8 @@ INLINE void block(operation op, bool add, const int block_rows, const int vector
         lanes weight = op == ADDITIVE ? broadcast(weights[k]) : (lanes){0};
         UNROLL for (int r = 0; r < block_rows; r++) {
             lanes left = broadcast(a[(size_t)r * a_stride + k]);
-            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = accumulate(op, sum[r][v], left, row[v], weight);
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[r][v] = accumulate(op, sum[r][v], left, row[v], weight);
         }
     }
     UNROLL for (int r = 0; r < block_rows; r++)
@@ -333,9 +340,11 @@ INLINE void tile(operation op, bool add, const int vectors, float *out, size_t o
     size_t c = 0;
     if (vectors > 1) {
         for (; rows == 1 && c + SINGLE_ROW_VECTORS * LANES <= columns; c += SINGLE_ROW_VECTORS * LANES)
-            block(op, add, 1, SINGLE_ROW_VECTORS, 0, out + c, out_stride, a, a_stride, b + c, b_stride, depth, weights);
+            block(op, add, 1, SINGLE_ROW_VECTORS, 0, out + c, out_stride, a, a_stride, b + c, b_stride, depth,
+                  weights);
         for (; c + (size_t)vectors * LANES <= columns; c += (size_t)vectors * LANES)
-            panel(op, add, vectors, 0, out + c, out_stride, a, a_stride, b + c, b_stride, rows, depth, weights);
+            panel(op, add, vectors, 0, out + c, out_stride, a, a_stride, b + c, b_stride, rows, depth,
+                  weights);
     }
     for (; c < columns; c += LANES) {
         size_t part = columns - c < LANES ? columns - c : LANES;
@@ -343,13 +352,13 @@ INLINE void tile(operation op, bool add, const int vectors, float *out, size_t o
     }
 }
 
-static void tile_product(bool add, float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
-                         size_t b_stride, size_t rows, size_t columns, size_t depth) {
+static void tile_product(bool add, float *out, size_t out_stride, const float *a, size_t a_stride,
+                         const float *b, size_t b_stride, size_t rows, size_t columns, size_t depth) {
     tile(PRODUCT, add, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, NULL);
 }
 
-static void product(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
-                    size_t rows, size_t columns, size_t depth) {
+static void product(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                    size_t b_stride, size_t rows, size_t columns, size_t depth) {
     tile_product(false, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth);
 }
 
@@ -360,24 +369,26 @@ static void product_add(float *out, size_t out_stride, const float *a, size_t a_
 
 static void squared_distance(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
                              size_t b_stride, size_t rows, size_t columns, size_t depth) {
-    tile(SQUARED_DISTANCE, false, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, NULL);
+    tile(SQUARED_DISTANCE, false, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns,
+         depth, NULL);
 }
 
 static void absolute_distance(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
                               size_t b_stride, size_t rows, size_t columns, size_t depth) {
-    tile(ABSOLUTE_DISTANCE, false, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, NULL);
+    tile(ABSOLUTE_DISTANCE, false, TILE_VECTORS, out, out_stride, a, a_stride, b, b_stride, rows, columns,
+         depth, NULL);
 }
 
-static void additive(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
-                     size_t rows, size_t columns, size_t depth, const float *weights) {
+static void additive(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                     size_t b_stride, size_t rows, size_t columns, size_t depth, const float *weights) {
     // One vector of columns: tanh needs the other registers.
     tile(ADDITIVE, false, 1, out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, weights);
 }
 
 // MARK: - Products of rows with rows
 
-/// One block: `block_rows` rows and `quads` times four columns, both constants, of which the first `part` columns
-/// are written.
+/// One block: `block_rows` rows and `quads` times four columns, both constants. The first `part` columns are
+/// written.
 INLINE void dot_block(const int block_rows, const int quads, size_t part, float *out, size_t out_stride,
                       const float *a, size_t a_stride, const float *b, size_t b_stride, size_t depth) {
     lanes sum[DOT_ROWS][8];
@@ -385,12 +396,14 @@ INLINE void dot_block(const int block_rows, const int quads, size_t part, float 
     UNROLL for (int c = 0; c < 4 * quads; c++) {
         // Columns that are not there repeat the first.
         column[c] = (size_t)c < part ? b + (size_t)c * b_stride : b;
-        UNROLL for (int r = 0; r < block_rows; r++) sum[r][c] = (lanes){0};
+        UNROLL for (int r = 0; r < block_rows; r++)
+            sum[r][c] = (lanes){0};
     }
     size_t k = 0;
     for (; k + LANES <= depth; k += LANES) {
         lanes left[DOT_ROWS];
-        UNROLL for (int r = 0; r < block_rows; r++) left[r] = load(a + (size_t)r * a_stride + k);
+        UNROLL for (int r = 0; r < block_rows; r++)
+            left[r] = load(a + (size_t)r * a_stride + k);
         UNROLL for (int c = 0; c < 4 * quads; c++) {
             lanes right = load(column[c] + k);
             UNROLL for (int r = 0; r < block_rows; r++)
@@ -401,8 +414,8 @@ INLINE void dot_block(const int block_rows, const int quads, size_t part, float 
         UNROLL for (int c = 0; c < 4 * quads; c++) {
             lanes right = load_part(column[c] + k, depth - k);
             UNROLL for (int r = 0; r < block_rows; r++)
-                sum[r][c] = __builtin_elementwise_fma(load_part(a + (size_t)r * a_stride + k, depth - k), right,
-                                                      sum[r][c]);
+                sum[r][c] = __builtin_elementwise_fma(load_part(a + (size_t)r * a_stride + k, depth - k),
+                                                      right, sum[r][c]);
         }
     UNROLL for (int r = 0; r < block_rows; r++)
         UNROLL for (int q = 0; q < quads; q++) {
@@ -415,8 +428,8 @@ INLINE void dot_block(const int block_rows, const int quads, size_t part, float 
         }
 }
 
-static void dot_rows(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, size_t b_stride,
-                     size_t rows, size_t columns, size_t depth) {
+static void dot_rows(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                     size_t b_stride, size_t rows, size_t columns, size_t depth) {
 #define BLOCK(n, quads, part) \
     dot_block(n, quads, part, out + r * out_stride + c, out_stride, a + r * a_stride, a_stride, \
               b + c * b_stride, b_stride, depth)
@@ -512,7 +525,8 @@ static void decode(float *out, const void *source, sattn_weight_type type, size_
     case SATTN_Q8_0:
         for (size_t i = 0; i < count; i += 32, bytes += 34) {
             lanes d = broadcast(float_from_float16(bytes));
-            UNROLL for (size_t j = 0; j < 32; j += LANES) store(out + i + j, d * lanes_from_int8(bytes + 2 + j));
+            UNROLL for (size_t j = 0; j < 32; j += LANES)
+                store(out + i + j, d * lanes_from_int8(bytes + 2 + j));
         }
         break;
     case SATTN_Q4_0:

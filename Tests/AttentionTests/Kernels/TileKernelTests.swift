@@ -184,6 +184,25 @@ enum TileOperation: CaseIterable {
         }
     }
 
+    @Test(arguments: kernelTableNames)
+    func `add up a depth in parts to the same bits`(table: String) throws {
+        let kernels = try kernelTable(table)
+        var generator = SeededGenerator(seed: 8)
+        let (rows, columns, depth, first) = (7, 83, 29, 12)
+        let a = PaddedMatrix(rows: rows, columns: depth, random: &generator)
+        let b = PaddedMatrix(rows: depth, columns: columns, random: &generator)
+        let whole = PaddedMatrix(rows: rows, columns: columns, padding: guardValue) { _, _ in 0.5 }
+        let parts = PaddedMatrix(rows: rows, columns: columns, padding: guardValue) { _, _ in 0.5 }
+        let left = try #require(a.pointer)
+        let right = try #require(b.pointer)
+        kernels.product(whole.pointer, whole.stride, left, a.stride, right, b.stride, rows, columns, depth)
+        kernels.product(parts.pointer, parts.stride, left, a.stride, right, b.stride, rows, columns, first)
+        kernels.product_add(
+            parts.pointer, parts.stride, left + first, a.stride, right + first * b.stride, b.stride, rows,
+            columns, depth - first)
+        #expect(parts.bitPatterns == whole.bitPatterns)
+    }
+
     @Test func `in Double agree with the plain loop to the last digits`() throws {
         let kernels = try #require(sattn_kernels_float64_current()).pointee
         var generator = SeededGenerator(seed: 4)
