@@ -55,9 +55,9 @@ extension GGUFFile.TensorType {
         case .float32: .float32
         case .float16: .float16
         case .bfloat16: .bfloat16
-        case .q80: .q8_0
-        case .q40: .q4_0
-        case .q41: .q4_1
+        case .q80: .q80
+        case .q40: .q40
+        case .q41: .q41
         }
     }
 }

@@ -1,5 +1,5 @@
-import ArgumentParser
-import AttentionInspection
+public import ArgumentParser
+public import AttentionInspection
 import PretrainedModels
 
 /// `attend explain SENTENCE`: what a word attends to.

@@ -13,17 +13,17 @@ public struct WeightMatrix: Sendable {
         /// The upper half of a float32.
         case bfloat16 = "BF16"
         /// Blocks of 32 signed bytes with a float16 scale: 8.5 bits a weight.
-        case q8_0 = "Q8_0"
+        case q80 = "Q8_0"
         /// Blocks of 32 4-bit numbers less 8 with a float16 scale: 4.5 bits a weight.
-        case q4_0 = "Q4_0"
+        case q40 = "Q4_0"
         /// Blocks of 32 4-bit numbers with a float16 scale and minimum: 5 bits a weight.
-        case q4_1 = "Q4_1"
+        case q41 = "Q4_1"
 
         /// How many neighbouring weights of a row are stored together.
         public var blockLength: Int {
             switch self {
             case .float32, .float16, .bfloat16: 1
-            case .q8_0, .q4_0, .q4_1: 32
+            case .q80, .q40, .q41: 32
             }
         }
 
@@ -32,9 +32,9 @@ public struct WeightMatrix: Sendable {
             switch self {
             case .float32: 4
             case .float16, .bfloat16: 2
-            case .q8_0: 34
-            case .q4_0: 18
-            case .q4_1: 20
+            case .q80: 34
+            case .q40: 18
+            case .q41: 20
             }
         }
 
@@ -43,9 +43,9 @@ public struct WeightMatrix: Sendable {
             case .float32: SATTN_FLOAT32
             case .float16: SATTN_FLOAT16
             case .bfloat16: SATTN_BFLOAT16
-            case .q8_0: SATTN_Q8_0
-            case .q4_0: SATTN_Q4_0
-            case .q4_1: SATTN_Q4_1
+            case .q80: SATTN_Q8_0
+            case .q40: SATTN_Q4_0
+            case .q41: SATTN_Q4_1
             }
         }
     }

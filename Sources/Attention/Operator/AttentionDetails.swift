@@ -67,6 +67,8 @@ struct AttentionDetails<Scalar: KernelScalar> {
     private func fill(_ tile: QueryTile, _ item: Int) {
         let shape = call.shape
         let scratch = TileScratch<Scalar>(rows: tile.queries.count, width: shape.valueDimension)
+        // The pointers taken from it do not keep it alive.
+        defer { withExtendedLifetime(scratch) {} }
         for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
             let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
             let coverage = call.coverage(of: tile, keys: keys)

@@ -60,6 +60,8 @@ struct TiledAttention<Scalar: KernelScalar> {
         let count = tile.queries.count
         let width = shape.valueDimension
         let scratch = TileScratch<Scalar>(rows: count, width: width)
+        // The pointers taken from it do not keep it alive.
+        defer { withExtendedLifetime(scratch) {} }
         let sink = operation.sinks.map { Scalar($0[tile.head]) } ?? -.infinity
         let first = rows.index(tile, shape)
         for row in 0..<count {

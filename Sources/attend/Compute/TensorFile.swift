@@ -13,15 +13,19 @@ enum TensorFile {
         do {
             if path.hasSuffix(".safetensors") { return try readSafetensors(path) }
             if path.hasSuffix(".json") { return try readJSON(path) }
-        } catch let error as any CustomStringConvertible & Error where !(error is CommandFailure) {
-            throw CommandFailure.failure(error.description)
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch {
+            // The typed errors of ModelFiles say what is wrong, where, and what to try.
+            throw CommandFailure.failure("\(error)")
         }
         throw CommandFailure.usage("'\(path)' is neither .safetensors nor .json. Name a file of one of these kinds.")
     }
 
     private static func readSafetensors(_ path: String) throws -> [String: Tensor] {
         var result: [String: Tensor] = [:]
-        for tensor in try SafetensorsFile(path: path).tensors {
+        let file = try SafetensorsFile(path: path)
+        for tensor in file.tensors {
             let type: ElementType
             switch tensor.elementType {
             case .float64: type = .float64
@@ -30,20 +34,22 @@ enum TensorFile {
             case .bfloat16: type = .bfloat16
             case .int64: type = .int64
             case .int32: type = .int32
-            case .bool: type = .bool
+            case .boolean: type = .bool
             default:
                 throw CommandFailure.failure(
                     "The tensor '\(tensor.name)' in '\(path)' has type \(tensor.elementType); use F64, F32, F16, BF16 "
                         + "or BOOL.")
             }
-            result[tensor.name] = Tensor(copying: tensor.data.unsafeBytes, shape: tensor.shape, elementType: type)
+            result[tensor.name] = tensor.data.withUnsafeBytes {
+                Tensor(copying: $0, shape: tensor.shape, elementType: type)
+            }
         }
         return result
     }
 
     private static func readJSON(_ path: String) throws -> [String: Tensor] {
         let file = try MappedFile(reading: path)
-        guard let object = try JSONValue(file.unsafeBytes).objectValue else {
+        guard let object = try file.withUnsafeBytes({ try JSONValue(parsing: $0) }).objectValue else {
             throw CommandFailure.failure("'\(path)' holds no JSON object. Write {\"queries\": [[…]], …}.")
         }
         var result: [String: Tensor] = [:]
@@ -141,7 +147,7 @@ extension ElementType {
         case .bfloat16: .bfloat16
         case .int64: .int64
         case .int32: .int32
-        case .bool: .bool
+        case .bool: .boolean
         }
     }
 }
