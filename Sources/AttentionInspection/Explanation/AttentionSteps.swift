@@ -4,7 +4,7 @@ internal import SequenceModels
 /// Every step of one head at one token, from its query to the average of the values, in the numbers that the
 /// forward pass used. Each recombines to the next.
 public struct AttentionSteps: Sendable, Encodable {
-    /// One token that the target could look at.
+    /// One token of the sentence.
     public struct Key: Sendable, Encodable {
         /// The token's position, from 0.
         public let position: Int
@@ -48,7 +48,7 @@ public struct AttentionSteps: Sendable, Encodable {
     public let queryBeforeRotation: [Float]
     /// q, as attention used it.
     public let query: [Float]
-    /// One per token that the model has seen up to the target.
+    /// One per token of the sentence.
     public let keys: [Key]
     /// Σ α·v: the head's output, as the model used it.
     public let output: [Float]

@@ -21,12 +21,11 @@ extension LanguageModel {
         let index = try target.index(in: segments)
         let targetTokens = segments[index].tokens
 
-        // A causal model does not look beyond the target: neither need we.
-        let seen = Array(text.ids[..<targetTokens.upperBound])
+        // A causal model does not look beyond the target; the keys that the mask hides are still shown.
         let visible = Array(segments[...index])
-        let embeddings = transformer.embed([seen.map(Int.init)])
+        let embeddings = transformer.embed([text.ids.map(Int.init)])
         let (hidden, trace) = transformer.trace(embeddings, recording: TraceRequest(weights: targetTokens))
-        let last = hidden.slice(axis: 1, range: seen.count - 1..<seen.count)
+        let last = hidden.slice(axis: 1, range: targetTokens.upperBound - 1..<targetTokens.upperBound)
         let logProbabilities = logSoftmax(transformer.logits(of: last).floats)
         guard logProbabilities.allSatisfy(\.isFinite) else {
             throw .notFinite(place: "the prediction after the target")
@@ -36,7 +35,8 @@ extension LanguageModel {
         let attention = attentionShares(layers, head: options.head, segments: visible)
         let contribution = contributionShares(layers, of: transformer, head: options.head, segments: visible)
         var notes: [String] = []
-        let effect = effects(options, visible, embeddings, logProbabilities, &notes)
+        let seen = embeddings.slice(axis: 1, range: 0..<targetTokens.upperBound)
+        let effect = effects(options, visible, seen, logProbabilities, &notes)
         let sink = sinkShare(attention, target: index)
         let words = segments.indices.map { word in
             let isVisible = word <= index
