@@ -230,7 +230,8 @@ import Testing
         ).weights
         for query in 0..<queryCount {
             for key in 0..<keyCount {
-                #expect((weights?[0, 0, query, key] ?? 0) > 0 == (key <= query + offset))
+                let isVisible = (weights?[0, 0, query, key] ?? 0) > 0
+                #expect(isVisible == (key <= query + offset))
             }
         }
     }
@@ -321,16 +322,18 @@ import Testing
     func `contract 5: bits do not depend on the number of threads`(measure: Measure) {
         let before = ComputeThreads.count
         defer { ComputeThreads.count = before }
-        for (queryCount, type) in [(2, ElementType.float32), (197, .float32), (101, .float64), (101, .bfloat16)] {
+        for (queryCount, keyCount, type) in [
+            (2, 521, ElementType.float32), (101, 521, .float32), (97, 37, .float64), (11, 37, .bfloat16),
+        ] {
             let sizes = OperandSizes(
-                batchCount: 2, headCount: 4, queryCount: queryCount, keyCount: measure == .additive ? 37 : 521,
+                batchCount: 1, headCount: 2, keyValueHeadCount: 1, queryCount: queryCount, keyCount: keyCount,
                 queryDimension: 3, keyDimension: 3)
             let (queries, keys, values) = sizes.operands(seed: 41, as: type)
             var random = SeededGenerator(seed: 42)
             let operation = AttentionOperation(
-                similarity: measure.similarity(for: sizes), mask: .causal(offset: 300) & .lengths([37, 31]),
-                bias: .alibi(slopes: ScoreBias.alibiSlopes(headCount: 4)), softCap: 2,
-                sinks: random.tensor([4]))
+                similarity: measure.similarity(for: sizes), mask: .causal(offset: 300) & .lengths([keyCount - 1]),
+                bias: .alibi(slopes: ScoreBias.alibiSlopes(headCount: 2)), softCap: 2,
+                sinks: random.tensor([2]))
             let request = AttentionRequest(
                 logSumExp: true, weights: 0..<2, scores: .softCapped, keyWeightSums: true, rowEntropy: true,
                 topKeyCount: 3)
