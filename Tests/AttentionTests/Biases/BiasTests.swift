@@ -41,7 +41,8 @@ import Testing
         let first = ScoreBias.tensor(Tensor([Float(1), 0, -.infinity], shape: [3]))
         let second = ScoreBias.tensor(Tensor([Float(-1), 0, 100], shape: [3]))
         for bias in [first + second, second + first] {
-            #expect(AttentionOperation(bias: bias)(queries: queries, keys: keys, values: values).floats == [2])
+            #expect(
+                AttentionOperation(bias: bias)(queries: queries, keys: keys, values: values).floats == [2])
         }
     }
 }

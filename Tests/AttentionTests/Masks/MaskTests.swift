@@ -20,9 +20,13 @@ import Testing
             picture(.slidingWindow(left: 0, right: 0, offset: 2), queryCount: 3, keyCount: 5)
                 == ["..x..", "...x.", "....x"])
         #expect(
-            picture(.slidingWindow(left: nil, right: 1), queryCount: 3, keyCount: 4) == ["xx..", "xxx.", "xxxx"])
+            picture(.slidingWindow(left: nil, right: 1), queryCount: 3, keyCount: 4) == [
+                "xx..", "xxx.", "xxxx",
+            ])
         #expect(
-            picture(.slidingWindow(left: 1, right: nil), queryCount: 3, keyCount: 4) == ["xxxx", "xxxx", ".xxx"])
+            picture(.slidingWindow(left: 1, right: nil), queryCount: 3, keyCount: 4) == [
+                "xxxx", "xxxx", ".xxx",
+            ])
         #expect(picture(.slidingWindow(left: nil, right: nil), queryCount: 1, keyCount: 3) == ["xxx"])
         let each = AttentionMask.slidingWindow(left: 1, right: 0, offsets: [0, 2])
         #expect(picture(each, queryCount: 2, keyCount: 4, batch: 0) == ["x...", "xx.."])
@@ -33,13 +37,20 @@ import Testing
         #expect(picture(.prefix(2), queryCount: 2, keyCount: 4) == ["xx..", "xx.."])
         #expect(picture(.prefix([1, 3]), queryCount: 1, keyCount: 4, batch: 1) == ["xxx."])
         #expect(
-            picture(.prefix(2) | .causal(offset: 0), queryCount: 4, keyCount: 4) == ["xx..", "xx..", "xxx.", "xxxx"])
+            picture(.prefix(2) | .causal(offset: 0), queryCount: 4, keyCount: 4) == [
+                "xx..", "xx..", "xxx.", "xxxx",
+            ])
     }
 
     @Test func `documents see themselves alone`() {
         #expect(
-            picture(.documents([[7, 7, -1, 7]]), queryCount: 4, keyCount: 4) == ["xx.x", "xx.x", "..x.", "xx.x"])
-        #expect(picture(.documents(queries: [[2, 1]], keys: [[1, 1, 2]]), queryCount: 2, keyCount: 3) == ["..x", "xx."])
+            picture(.documents([[7, 7, -1, 7]]), queryCount: 4, keyCount: 4) == [
+                "xx.x", "xx.x", "..x.", "xx.x",
+            ])
+        #expect(
+            picture(.documents(queries: [[2, 1]], keys: [[1, 1, 2]]), queryCount: 2, keyCount: 3) == [
+                "..x", "xx.",
+            ])
     }
 
     @Test func `lengths hide padding`() {

@@ -3,13 +3,16 @@ import Testing
 
 @Suite struct `What is returned beside the output` {
     private static let everything = AttentionRequest(
-        logSumExp: true, weights: 2..<5, scores: .biased, keyWeightSums: true, rowEntropy: true, topKeyCount: 3)
+        logSumExp: true, weights: 2..<5, scores: .biased, keyWeightSums: true, rowEntropy: true,
+        topKeyCount: 3)
 
-    private func operation(_ measure: Measure, _ kind: MaskKind, _ sizes: OperandSizes) -> AttentionOperation {
+    private func operation(_ measure: Measure, _ kind: MaskKind, _ sizes: OperandSizes) -> AttentionOperation
+    {
         var random = SeededGenerator(seed: 51)
         return AttentionOperation(
             similarity: measure.similarity(for: sizes), mask: kind.mask(for: sizes),
-            bias: .tensor(random.tensor([sizes.keyCount])), softCap: 3, sinks: random.tensor([sizes.headCount]))
+            bias: .tensor(random.tensor([sizes.keyCount])), softCap: 3,
+            sinks: random.tensor([sizes.headCount]))
     }
 
     @Test(
@@ -23,7 +26,8 @@ import Testing
             let plain = PlainAttention<Float>(operation, queries: queries, keys: keys, values: values)
             for stage in ScoreStage.allCases {
                 let request = AttentionRequest(
-                    logSumExp: true, weights: 0..<queryCount, scores: stage, keyWeightSums: true, rowEntropy: true)
+                    logSumExp: true, weights: 0..<queryCount, scores: stage, keyWeightSums: true,
+                    rowEntropy: true)
                 let actual = operation(queries: queries, keys: keys, values: values, returning: request)
                 let reference = operation.reference(
                     queries: queries, keys: keys, values: values, returning: request)
@@ -32,7 +36,8 @@ import Testing
                 guard stage == .biased else { continue }
                 expectAgreement(actual.logSumExp, plain: plain.logSumExp, reference: reference.logSumExp)
                 expectAgreement(actual.weights, plain: plain.weights, reference: reference.weights)
-                expectAgreement(actual.keyWeightSums, plain: plain.keyWeightSums, reference: reference.keyWeightSums)
+                expectAgreement(
+                    actual.keyWeightSums, plain: plain.keyWeightSums, reference: reference.keyWeightSums)
                 expectAgreement(actual.rowEntropy, plain: plain.rowEntropy, reference: reference.rowEntropy)
             }
         }
@@ -40,7 +45,8 @@ import Testing
 
     @Test func `every part agrees with the reference across the edges of tiles`() {
         let sizes = OperandSizes(
-            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 521, queryDimension: 2,
+            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 521,
+            queryDimension: 2,
             keyDimension: 2, valueDimension: 2)
         let (queries, keys, values) = sizes.operands(seed: 53)
         let operation = operation(.scaledDotProduct, .window, sizes)
@@ -114,7 +120,9 @@ import Testing
     }
 
     @Test(arguments: Measure.allCases, [false, true])
-    func `weights sum to one, less the sink's share, and fit the log-sum-exp`(measure: Measure, hasSinks: Bool) {
+    func `weights sum to one, less the sink's share, and fit the log-sum-exp`(
+        measure: Measure, hasSinks: Bool
+    ) {
         var random = SeededGenerator(seed: 58)
         for queryCount in [5, 19] {
             let sizes = OperandSizes(queryCount: queryCount, keyCount: 31)
@@ -125,7 +133,8 @@ import Testing
             let result = operation(
                 queries: queries, keys: keys, values: values,
                 returning: AttentionRequest(logSumExp: true, weights: 0..<queryCount, scores: .biased))
-            guard let weights = result.weights, let scores = result.scores, let logSumExp = result.logSumExp else {
+            guard let weights = result.weights, let scores = result.scores, let logSumExp = result.logSumExp
+            else {
                 Issue.record("There are no weights, scores or log-sum-exp.")
                 continue
             }
@@ -167,7 +176,8 @@ import Testing
                     .sorted { (rowWeights[$0], $1) > (rowWeights[$1], $0) }.prefix(count)
                 let missing = count - sorted.count
                 #expect(
-                    Array(topKeys[row * count..<(row + 1) * count]) == sorted + [Int](repeating: -1, count: missing))
+                    Array(topKeys[row * count..<(row + 1) * count]) == sorted
+                        + [Int](repeating: -1, count: missing))
                 #expect(
                     Array(topWeights[row * count..<(row + 1) * count])
                         == sorted.map { rowWeights[$0] } + [Float](repeating: 0, count: missing))

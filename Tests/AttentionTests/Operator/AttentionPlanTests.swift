@@ -15,7 +15,8 @@ import Testing
     @Test(arguments: MaskKind.allCases)
     func `tiles are counted as the mask's pairs have them`(kind: MaskKind) {
         let sizes = OperandSizes(
-            batchCount: 2, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 1031, queryDimension: 1,
+            batchCount: 2, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 1031,
+            queryDimension: 1,
             keyDimension: 1, valueDimension: 1)
         let (queries, keys, values) = sizes.operands(seed: 101)
         let mask = kind.mask(for: sizes)
@@ -57,7 +58,9 @@ import Testing
         #expect(causal.fullTileCount == 10 + 5)
         #expect(causal.partialTileCount == 48 - 30)
         #expect(causal.operationCount == 2 * (48 - 15) * 96 * 512 * 2)
-        #expect(plan(AttentionOperation(), queryCount: 1536, keyCount: 1536).operationCount == 2 * 1536 * 1536 * 2)
+        #expect(
+            plan(AttentionOperation(), queryCount: 1536, keyCount: 1536).operationCount == 2 * 1536 * 1536 * 2
+        )
     }
 
     @Test func `with a bias no tile is without mask code`() {
@@ -70,14 +73,17 @@ import Testing
     @Test func `the path follows from the measure and the number of queries`() {
         #expect(plan(AttentionOperation(), queryCount: 15, keyCount: 7).path == "rows")
         #expect(plan(AttentionOperation(), queryCount: 16, keyCount: 7).path == "packed")
-        #expect(plan(AttentionOperation(similarity: .laplacian()), queryCount: 1, keyCount: 7).path == "packed")
-        #expect(plan(AttentionOperation(similarity: Chebyshev()), queryCount: 99, keyCount: 7).path == "pairwise")
+        #expect(
+            plan(AttentionOperation(similarity: .laplacian()), queryCount: 1, keyCount: 7).path == "packed")
+        #expect(
+            plan(AttentionOperation(similarity: Chebyshev()), queryCount: 99, keyCount: 7).path == "pairwise")
     }
 
     @Test func `prepared features are told and counted`() {
         var random = SeededGenerator(seed: 102)
         let similarity = Additive(
-            queryWeight: random.tensor([5, 7]), keyWeight: random.tensor([5, 3]), scoreWeight: random.tensor([5]))
+            queryWeight: random.tensor([5, 7]), keyWeight: random.tensor([5, 3]),
+            scoreWeight: random.tensor([5]))
         let plan = AttentionOperation(similarity: similarity).plan(
             queries: Tensor(zeros: [2, 3, 11, 7]), keys: Tensor(zeros: [2, 3, 13, 3]),
             values: Tensor(zeros: [2, 3, 13, 2]))
@@ -131,7 +137,9 @@ import Testing
         let description = plan(
             AttentionOperation(mask: .causal(offset: 0)), queryCount: 97, keyCount: 521
         ).description
-        for part in ["\(KernelInfo.name)", "packed", "96 × 512", "4, of them", "operations", "extra bytes", "because"] {
+        for part in [
+            "\(KernelInfo.name)", "packed", "96 × 512", "4, of them", "operations", "extra bytes", "because",
+        ] {
             #expect(description.contains(part))
         }
     }

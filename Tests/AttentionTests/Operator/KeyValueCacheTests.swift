@@ -9,7 +9,8 @@ import Testing
         window: Int? = nil, capacity: Int = 4, elementType: ElementType = .float32
     ) -> KeyValueCache {
         KeyValueCache(
-            batchCount: 2, headCount: 3, keyDimension: 7, valueDimension: 5, window: window, capacity: capacity,
+            batchCount: 2, headCount: 3, keyDimension: 7, valueDimension: 5, window: window,
+            capacity: capacity,
             elementType: elementType)
     }
 
@@ -19,7 +20,8 @@ import Testing
 
     /// Feeds the operands in pieces and returns the outputs side by side, `[B, H, T, D_v]` as numbers per position.
     private func outputs(
-        _ cache: inout KeyValueCache, _ operands: (queries: Tensor, keys: Tensor, values: Tensor), pieces: [Int],
+        _ cache: inout KeyValueCache, _ operands: (queries: Tensor, keys: Tensor, values: Tensor),
+        pieces: [Int],
         operation: AttentionOperation = AttentionOperation()
     ) -> [[Float]] {
         var start = 0
@@ -44,7 +46,8 @@ import Testing
             for position in positions { numbers += position[row * 5..<(row + 1) * 5] }
         }
         AttentionTests.expectAgreement(
-            Tensor(numbers, shape: expected.reference.shape), plain: expected.plain, reference: expected.reference,
+            Tensor(numbers, shape: expected.reference.shape), plain: expected.plain,
+            reference: expected.reference,
             comment, sourceLocation: sourceLocation)
     }
 
@@ -66,7 +69,8 @@ import Testing
     ) {
         let operands = sizes.operands(seed: 81)
         let similarity = measure.similarity(for: sizes)
-        let uncached = Uncached(AttentionOperation(similarity: similarity, mask: .causal(offset: 0)), operands)
+        let uncached = Uncached(
+            AttentionOperation(similarity: similarity, mask: .causal(offset: 0)), operands)
         for pieces in [[Int](repeating: 1, count: 23), [23], [17, 1, 1, 4], [1, 5, 17], [2, 0, 21]] {
             var cache = emptyCache()
             let positions = outputs(
@@ -141,7 +145,8 @@ import Testing
                     for head in 0..<heads {
                         for token in 0..<length {
                             for element in 0..<width {
-                                let number = Float(tensor[batch, head, min(22, starts[batch] + token), element])
+                                let number = Float(
+                                    tensor[batch, head, min(22, starts[batch] + token), element])
                                 numbers.append(token < count[batch] ? number : padding)
                             }
                         }
@@ -246,7 +251,8 @@ import Testing
         #expect(cache.firstPositions == [23 - length, 23 - length])
         #expect(result.weights?.shape == [2, 6, 1, length])
         expectNear(
-            result.weights?.slice(axis: 3, range: length - 3..<length), visible.weights?.doubles ?? [], within: 1e-6)
+            result.weights?.slice(axis: 3, range: length - 3..<length), visible.weights?.doubles ?? [],
+            within: 1e-6)
         #expect(result.weights?.slice(axis: 3, range: 0..<length - 3).floats.allSatisfy { $0 == 0 } == true)
     }
 

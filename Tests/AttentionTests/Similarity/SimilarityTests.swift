@@ -34,7 +34,8 @@ import Testing
     @Test func `additive is a weighted sum of tanh`() {
         let measure = Additive(
             queryWeight: Tensor([1.0, 1, 1, 0, 1, 0], shape: [2, 3]),
-            keyWeight: Tensor([0.5, 0, 0, 0, 0, 0.25], shape: [2, 3]), scoreWeight: Tensor([2.0, -3], shape: [2]),
+            keyWeight: Tensor([0.5, 0, 0, 0, 0, 0.25], shape: [2, 3]),
+            scoreWeight: Tensor([2.0, -3], shape: [2]),
             bias: Tensor([-1.5, 0.5], shape: [2]))
         // W_q q = (1, -2), W_k k = (1.5, -1), with b: (1, -2.5).
         #expect(abs(score(measure) - (2 * .tanh(1) - 3 * .tanh(-2.5))) < 1e-15)
@@ -75,7 +76,8 @@ import Testing
         let queries = Tensor([Float](repeating: 1000, count: 17), shape: [1, 1, 17, 1])
         let keys = Tensor([Float(1000.25), 999.5, 1000], shape: [1, 1, 3, 1])
         for (similarity, expected) in [
-            (.negativeSquaredEuclidean as any Similarity, [-0.0625, -0.25, 0]), (Laplacian(), [-0.25, -0.5, 0]),
+            (.negativeSquaredEuclidean as any Similarity, [-0.0625, -0.25, 0]),
+            (Laplacian(), [-0.25, -0.5, 0]),
         ] {
             let scores = AttentionOperation(similarity: similarity)(
                 queries: queries, keys: keys, values: keys, returning: AttentionRequest(scores: .similarity)
