@@ -25,7 +25,8 @@ struct PlainAttention<Scalar: AttentionScalar> {
                 let sink = operation.sinks.map { Scalar($0[head]) } ?? -.infinity
                 for query in 0..<shape.queryCount {
                     let row = scores(
-                        operation, queryRows[sequence * shape.queryCount + query], keyRows[groupKeys], batch, head,
+                        operation, queryRows[sequence * shape.queryCount + query], keyRows[groupKeys], batch,
+                        head,
                         query)
                     add(row, sink, valueRows[groupKeys], shape.valueDimension, sequence * shape.keyCount)
                 }
@@ -34,7 +35,8 @@ struct PlainAttention<Scalar: AttentionScalar> {
     }
 
     private mutating func scores(
-        _ operation: AttentionOperation, _ query: [Scalar], _ keys: ArraySlice<[Scalar]>, _ batch: Int, _ head: Int,
+        _ operation: AttentionOperation, _ query: [Scalar], _ keys: ArraySlice<[Scalar]>, _ batch: Int,
+        _ head: Int,
         _ queryIndex: Int
     ) -> [Scalar] {
         keys.enumerated().map { index, key in
@@ -46,7 +48,9 @@ struct PlainAttention<Scalar: AttentionScalar> {
                 let bias = Scalar(rule.value(batch: batch, head: head, query: queryIndex, key: index))
                 score = bias == -.infinity ? bias : score + bias
             }
-            if let rule = operation.mask.rule, !rule.allows(batch: batch, head: head, query: queryIndex, key: index) {
+            if let rule = operation.mask.rule,
+                !rule.allows(batch: batch, head: head, query: queryIndex, key: index)
+            {
                 score = -.infinity
             }
             scores[.biased]?.append(score)
@@ -119,7 +123,8 @@ func expectAgreement(
         if !expected[index].isFinite {
             let isSame = numbers[index] == expected[index] || numbers[index].isNaN && expected[index].isNaN
             #expect(
-                isSame, "\(numbers[index]), not \(expected[index]), at \(index). \(comment.map { "\($0)" } ?? "")",
+                isSame,
+                "\(numbers[index]), not \(expected[index]), at \(index). \(comment.map { "\($0)" } ?? "")",
                 sourceLocation: sourceLocation)
             continue
         }
@@ -151,7 +156,8 @@ func expectAgreement(
     let reference = operation.reference(queries: queries, keys: keys, values: values, returning: request)
     let plain = PlainAttention<Float>(operation, queries: queries, keys: keys, values: values)
     expectAgreement(
-        actual.output, plain: plain.output, reference: reference.output, comment, sourceLocation: sourceLocation)
+        actual.output, plain: plain.output, reference: reference.output, comment,
+        sourceLocation: sourceLocation)
     expectAgreement(
         actual.logSumExp, plain: plain.logSumExp, reference: reference.logSumExp, comment,
         sourceLocation: sourceLocation)
@@ -165,7 +171,8 @@ func expectNear(
 ) {
     guard let numbers = actual?.doubles, numbers.count == expected.count else {
         Issue.record(
-            "There are \(actual?.elementCount ?? 0) numbers, not \(expected.count).", sourceLocation: sourceLocation)
+            "There are \(actual?.elementCount ?? 0) numbers, not \(expected.count).",
+            sourceLocation: sourceLocation)
         return
     }
     let largest = expected.reduce(0) { $1.isFinite ? max($0, abs($1)) : $0 }

@@ -18,7 +18,7 @@ public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
             + "must be \(weights.columnCount).")
     let input = x.converted(to: .float32).contiguous()
     let (columns, outputs) = (weights.columnCount, weights.rowCount)
-    let rows = columns == 0 ? 0 : input.elementCount / columns
+    let rows = Tensor.elementCount(of: Array(x.shape.dropLast()))
     let result = Tensor(uninitialized: x.shape.dropLast() + [outputs], elementType: .float32)
     // A block of decoded weights stays in the first-level cache while every row passes by.
     let blockLength = 16

@@ -11,6 +11,7 @@ struct AttentionDetails<Scalar: KernelScalar> {
     private let keyWeightSums: Tensor?
     private let rowEntropy: Tensor?
     private let topKeys: Tensor?
+    /// Scores while the keys are gone through, then their weights.
     private let topWeights: Tensor?
 
     init(
@@ -39,7 +40,9 @@ struct AttentionDetails<Scalar: KernelScalar> {
             precondition(count >= 0, "The \(count) heaviest keys were asked for.")
             let extents = heads + [shape.queryCount, count]
             topKeys = Tensor([Int32](repeating: -1, count: Tensor.elementCount(of: extents)), shape: extents)
-            topWeights = Tensor(zeros: extents, elementType: type)
+            let lightest = Tensor(uninitialized: extents, elementType: type)
+            lightest.pointer(as: Scalar.self).update(repeating: -.infinity, count: lightest.elementCount)
+            topWeights = lightest
         } else {
             topKeys = nil
             topWeights = nil
@@ -90,6 +93,20 @@ struct AttentionDetails<Scalar: KernelScalar> {
                 }
             }
         }
+        if let topWeights {
+            for row in 0..<tile.queries.count { turnIntoWeights(topWeights, rows.index(tile, shape) + row) }
+        }
+    }
+
+    /// Turns the scores of a row's heaviest keys into weights.
+    private func turnIntoWeights(_ topScores: Tensor, _ index: Int) {
+        let count = topScores.shape[3]
+        let row = topScores.pointer(as: Scalar.self) + index * count
+        let maximum = rows.maximum[index]
+        _ = Scalar.expSum(row, count, shift: maximum == -.infinity ? 0 : maximum)
+        if rows.seesAnything[index] {
+            for place in 0..<count { row[place] /= rows.sum[index] }
+        }
     }
 
     /// Turns a row of scores into weights and takes them into account.
@@ -97,6 +114,13 @@ struct AttentionDetails<Scalar: KernelScalar> {
         _ row: UnsafeMutablePointer<Scalar>, _ keys: Range<Int>, _ index: Int, _ query: Int, _ item: Int
     ) {
         let (maximum, sum) = (rows.maximum[index], rows.sum[index])
+        // By score: weights may be 0, all alike, where scores are far apart.
+        if let topKeys, let topWeights {
+            let count = topKeys.shape[3]
+            insert(
+                row, keys, into: topKeys.pointer(as: Int32.self) + index * count,
+                topWeights.pointer(as: Scalar.self) + index * count, count)
+        }
         if let rowEntropy {
             // -Σ w ln w with ln w = (score - maximum) - ln sum, which loses no digits where w is near 1.
             let logSum = Scalar.log(sum)
@@ -118,28 +142,22 @@ struct AttentionDetails<Scalar: KernelScalar> {
             let out = keyWeightSums.pointer(as: Scalar.self) + item * call.shape.keyCount + keys.lowerBound
             for key in 0..<keys.count { out[key] += row[key] }
         }
-        if let topKeys, let topWeights {
-            let count = topKeys.shape[3]
-            insert(
-                row, keys, into: topKeys.pointer(as: Int32.self) + index * count,
-                topWeights.pointer(as: Scalar.self) + index * count, count)
-        }
     }
 
     /// Keeps the heaviest keys in order; an equal one that comes later stays behind.
     private func insert(
         _ row: UnsafePointer<Scalar>, _ keys: Range<Int>, into topKeys: UnsafeMutablePointer<Int32>,
-        _ topWeights: UnsafeMutablePointer<Scalar>, _ count: Int
+        _ topScores: UnsafeMutablePointer<Scalar>, _ count: Int
     ) {
         guard count > 0 else { return }
-        for key in 0..<keys.count where row[key] > topWeights[count - 1] {
+        for key in 0..<keys.count where row[key] > topScores[count - 1] {
             var place = count - 1
-            while place > 0 && row[key] > topWeights[place - 1] {
-                topWeights[place] = topWeights[place - 1]
+            while place > 0 && row[key] > topScores[place - 1] {
+                topScores[place] = topScores[place - 1]
                 topKeys[place] = topKeys[place - 1]
                 place -= 1
             }
-            topWeights[place] = row[key]
+            topScores[place] = row[key]
             topKeys[place] = Int32(clamping: keys.lowerBound + key)
         }
     }

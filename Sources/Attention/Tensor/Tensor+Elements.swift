@@ -94,7 +94,12 @@ extension Tensor {
             default:
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, row.count)) { floats in
                     guard let start = floats.baseAddress else { return }
-                    read(into: start, from: row.position, count: row.count, stride: row.stride)
+                    if elementType == .float64 {
+                        let numbers = pointer(as: Double.self) + row.position
+                        for index in 0..<row.count { start[index] = roundedToOdd(numbers[index * row.stride]) }
+                    } else {
+                        read(into: start, from: row.position, count: row.count, stride: row.stride)
+                    }
                     let halves = out.assumingMemoryBound(to: UInt16.self)
                     if newType == .float16 {
                         Kernels.current.encode_float16(halves, start, row.count)
@@ -180,4 +185,14 @@ extension Tensor {
         case .bool: convert(UInt8.self) { Scalar($0) }
         }
     }
+}
+
+/// Returns the number as a `Float` that rounds to the same half as the number itself does: where digits are lost,
+/// the neighbour whose last bit is odd, which no later rounding takes for a tie.
+///
+/// Boldo and Melquiond, "Emulation of a FMA and Correctly Rounded Sums", 2008, section 3.
+private func roundedToOdd(_ number: Double) -> Float {
+    let nearest = Float(number)
+    if Double(nearest) == number || nearest.isNaN || nearest.bitPattern % 2 == 1 { return nearest }
+    return Double(nearest) < number ? nearest.nextUp : nearest.nextDown
 }

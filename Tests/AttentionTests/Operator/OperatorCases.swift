@@ -11,7 +11,9 @@ struct OperandSizes: Sendable {
     var keyDimension = 7
     var valueDimension = 5
 
-    func operands(seed: UInt64, as type: ElementType = .float32) -> (queries: Tensor, keys: Tensor, values: Tensor) {
+    func operands(seed: UInt64, as type: ElementType = .float32) -> (
+        queries: Tensor, keys: Tensor, values: Tensor
+    ) {
         var random = SeededGenerator(seed: seed)
         return (
             random.tensor([batchCount, headCount, queryCount, queryDimension], as: type),
@@ -92,7 +94,8 @@ enum Measure: String, CaseIterable, Sendable {
                 bias: self == .additive ? nil : random.tensor([hidden]))
         case .linearAdditive:
             return .linearAdditive(
-                queryWeight: random.tensor([sizes.queryDimension]), keyWeight: random.tensor([sizes.keyDimension]))
+                queryWeight: random.tensor([sizes.queryDimension]),
+                keyWeight: random.tensor([sizes.keyDimension]))
         case .cosine: return .cosine(temperature: 0.3)
         case .euclidean: return .negativeSquaredEuclidean(scale: 0.5)
         case .gaussian: return .gaussian(bandwidth: 1.7)
@@ -152,7 +155,8 @@ enum MaskKind: String, CaseIterable, Sendable {
                 queries: sequences.map { batch in (0..<queryCount).map { ($0 * 7 + batch) % 5 } },
                 keys: sequences.map { batch in (0..<keyCount).map { ($0 * 5 + batch) % 4 } })
         case .lengths: return .lengths(sequences.map { [keyCount, keyCount / 3, 0][$0 % 3] })
-        case .boolean: return .boolean(random.booleans([sizes.batchCount, sizes.headCount, queryCount, keyCount]))
+        case .boolean:
+            return .boolean(random.booleans([sizes.batchCount, sizes.headCount, queryCount, keyCount]))
         case .booleanOfKeys: return .boolean(random.booleans([keyCount]))
         case .booleanOfQueries: return .boolean(random.booleans([sizes.batchCount, 1, queryCount, 1]))
         case .custom: return AttentionMask(EveryFifthHidden())

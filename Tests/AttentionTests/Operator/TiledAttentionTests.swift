@@ -18,7 +18,8 @@ import Testing
             let operation = AttentionOperation(
                 similarity: measure.similarity(for: sizes), mask: kind.mask(for: sizes))
             expectAgreement(
-                operation, queries: queries, keys: keys, values: values, "\(headCount) over \(keyValueHeadCount)")
+                operation, queries: queries, keys: keys, values: values,
+                "\(headCount) over \(keyValueHeadCount)")
         }
     }
 
@@ -48,7 +49,8 @@ import Testing
             let (queries, keys, values) = sizes.operands(seed: 3)
             let operation = AttentionOperation(
                 similarity: measure.similarity(for: sizes), mask: .causal(offset: keyCount - 17))
-            expectAgreement(operation, queries: queries, keys: keys, values: values, "\(queryCount) × \(keyCount)")
+            expectAgreement(
+                operation, queries: queries, keys: keys, values: values, "\(queryCount) × \(keyCount)")
         }
     }
 
@@ -81,7 +83,8 @@ import Testing
             let slopes = ScoreBias.alibiSlopes(headCount: sizes.headCount)
             switch self {
             case .full:
-                return .tensor(random.tensor([sizes.batchCount, sizes.headCount, sizes.queryCount, sizes.keyCount]))
+                return .tensor(
+                    random.tensor([sizes.batchCount, sizes.headCount, sizes.queryCount, sizes.keyCount]))
             case .ofKeys: return .tensor(random.tensor([sizes.keyCount]))
             case .ofHeads: return .tensor(random.tensor([sizes.headCount, 1, 1]))
             case .ofQueries: return .tensor(random.tensor([sizes.batchCount, 1, sizes.queryCount, 1]))
@@ -94,11 +97,14 @@ import Testing
                 return .tensor(
                     Tensor(numbers, shape: [sizes.queryCount, sizes.keyCount]).converted(to: .float32))
             case .alibi: return .alibi(slopes: slopes, offset: 2)
-            case .alibiPerSequence: return .alibi(slopes: slopes, offsets: (0..<sizes.batchCount).map { 3 * $0 })
+            case .alibiPerSequence:
+                return .alibi(slopes: slopes, offsets: (0..<sizes.batchCount).map { 3 * $0 })
             case .custom: return ScoreBias(Waves())
-            case .sum: return BiasKind.withInfinities.bias(for: sizes) + .alibi(slopes: slopes) + ScoreBias(Waves())
+            case .sum:
+                return BiasKind.withInfinities.bias(for: sizes) + .alibi(slopes: slopes) + ScoreBias(Waves())
             case .float64:
-                return .tensor(random.tensor([sizes.headCount, sizes.queryCount, sizes.keyCount], as: .float64))
+                return .tensor(
+                    random.tensor([sizes.headCount, sizes.queryCount, sizes.keyCount], as: .float64))
             }
         }
     }
@@ -125,7 +131,8 @@ import Testing
 
     @Test func `a bias agrees with the reference across the edges of tiles`() {
         let sizes = OperandSizes(
-            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 521, queryDimension: 2,
+            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 521,
+            queryDimension: 2,
             keyDimension: 2, valueDimension: 1)
         let (queries, keys, values) = sizes.operands(seed: 7)
         let operation = AttentionOperation(bias: BiasKind.withInfinities.bias(for: sizes), softCap: 3)
@@ -138,7 +145,8 @@ import Testing
     func `without keys every output is zero`(measure: Measure) {
         let sizes = OperandSizes(keyCount: 0)
         let (queries, keys, values) = sizes.operands(seed: 8)
-        let operation = AttentionOperation(similarity: measure.similarity(for: sizes), mask: .causal(offset: 0))
+        let operation = AttentionOperation(
+            similarity: measure.similarity(for: sizes), mask: .causal(offset: 0))
         let result = operation(
             queries: queries, keys: keys, values: values, returning: AttentionRequest(logSumExp: true))
         #expect(result.output.shape == [3, 2, 11, 5])
@@ -149,7 +157,8 @@ import Testing
     @Test(arguments: Measure.allCases)
     func `without queries, sequences, heads or value elements there is no output`(measure: Measure) {
         for sizes in [
-            OperandSizes(queryCount: 0), OperandSizes(batchCount: 0), OperandSizes(headCount: 0, keyValueHeadCount: 0),
+            OperandSizes(queryCount: 0), OperandSizes(batchCount: 0),
+            OperandSizes(headCount: 0, keyValueHeadCount: 0),
             OperandSizes(valueDimension: 0), OperandSizes(queryCount: 0, keyCount: 0),
         ] {
             let (queries, keys, values) = sizes.operands(seed: 9)
@@ -214,7 +223,8 @@ import Testing
     @Test(arguments: Measure.allCases)
     func `denormal numbers agree with the reference`(measure: Measure) {
         for queryCount in [2, 17] {
-            let sizes = OperandSizes(batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: queryCount)
+            let sizes = OperandSizes(
+                batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: queryCount)
             var random = SeededGenerator(seed: 13)
             func denormals(_ shape: [Int]) -> Tensor { random.tensor(shape, in: -1e-39...1e-39) }
             let operation = AttentionOperation(similarity: measure.similarity(for: sizes))
@@ -244,7 +254,8 @@ import Testing
                 queries: width, keys: narrowKeys, values: narrowValues, headCount: 6, keyValueHeadCount: 3)
             #expect(merged.shape == [2, queryCount, 30])
             let split = AttentionOperation()(
-                queries: width.splittingHeads(6).contiguous(), keys: narrowKeys.splittingHeads(3).contiguous(),
+                queries: width.splittingHeads(6).contiguous(),
+                keys: narrowKeys.splittingHeads(3).contiguous(),
                 values: narrowValues.splittingHeads(3).contiguous())
             #expect(merged.floats == split.transposed(1, 2).floats)
         }
@@ -314,9 +325,11 @@ import Testing
                 bias: .alibi(slopes: ScoreBias.alibiSlopes(headCount: 4)), softCap: 4,
                 sinks: Tensor([0.5, -1, 2, 0], shape: [4]))
             let request = AttentionRequest(
-                logSumExp: true, weights: 0..<queryCount, scores: .biased, keyWeightSums: true, rowEntropy: true)
+                logSumExp: true, weights: 0..<queryCount, scores: .biased, keyWeightSums: true,
+                rowEntropy: true)
             let actual = operation(queries: queries, keys: keys, values: values, returning: request)
-            let reference = operation.reference(queries: queries, keys: keys, values: values, returning: request)
+            let reference = operation.reference(
+                queries: queries, keys: keys, values: values, returning: request)
             #expect(actual.output.elementType == .float64)
             let pairs = [
                 (actual.output, reference.output), (actual.logSumExp, reference.logSumExp),
@@ -331,7 +344,8 @@ import Testing
 
     @Test func `float64 agrees with the reference across the edges of tiles`() {
         let sizes = OperandSizes(
-            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 521, queryDimension: 2,
+            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 521,
+            queryDimension: 2,
             keyDimension: 2, valueDimension: 2)
         let (queries, keys, values) = sizes.operands(seed: 20, as: .float64)
         let operation = AttentionOperation(mask: .slidingWindow(left: 200, right: 100, offset: 300))
@@ -373,7 +387,8 @@ import Testing
     @Test(arguments: [Measure.scaledDotProduct, .custom], [3, 19])
     func `a later token never changes an earlier output`(measure: Measure, queryCount: Int) {
         let sizes = OperandSizes(
-            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: queryCount, keyCount: 509 + queryCount)
+            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: queryCount,
+            keyCount: 509 + queryCount)
         let (queries, keys, values) = sizes.operands(seed: 23)
         let (_, otherKeys, otherValues) = sizes.operands(seed: 24)
         let operation = AttentionOperation(

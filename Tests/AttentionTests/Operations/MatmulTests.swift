@@ -1,0 +1,154 @@
+import Attention
+import Testing
+
+@Suite struct `Matrix products` {
+    /// Owns bytes that a matrix shares.
+    private final class Bytes: Sendable {
+        let bytes: [UInt8]
+
+        init(_ bytes: [UInt8]) {
+            self.bytes = bytes
+        }
+    }
+
+    private func littleEndian(_ half: Float16) -> [UInt8] {
+        [UInt8(truncatingIfNeeded: half.bitPattern), UInt8(truncatingIfNeeded: half.bitPattern >> 8)]
+    }
+
+    /// Random weights in a format, and the numbers that GGUF says they are.
+    private func weights(
+        _ format: WeightMatrix.Format, rowCount: Int, columnCount: Int, seed: UInt64, misaligned: Bool = false
+    ) -> (matrix: WeightMatrix, numbers: [Double]) {
+        var random = SeededGenerator(seed: seed)
+        var bytes: [UInt8] = []
+        var numbers: [Double] = []
+        for _ in 0..<rowCount * columnCount / format.blockLength {
+            let scale = Float16(random.numbers(1, in: -0.1...0.1)[0])
+            let minimum = Float16(random.numbers(1, in: -1...1)[0])
+            switch format {
+            case .float32:
+                let number = Float(random.numbers(1)[0])
+                withUnsafeBytes(of: number.bitPattern.littleEndian) { bytes += $0 }
+                numbers.append(Double(number))
+            case .float16:
+                bytes += littleEndian(minimum)
+                numbers.append(Double(minimum))
+            case .bfloat16:
+                let number = BFloat16(Float(minimum))
+                withUnsafeBytes(of: number.bitPattern.littleEndian) { bytes += $0 }
+                numbers.append(Double(Float(number)))
+            case .q8_0:
+                let quants = (0..<32).map { _ in Int8(truncatingIfNeeded: random.next()) }
+                bytes += littleEndian(scale) + quants.map { UInt8(bitPattern: $0) }
+                numbers += quants.map { Double(scale) * Double($0) }
+            case .q4_0, .q4_1:
+                let quants = (0..<32).map { _ in UInt8(random.next() % 16) }
+                bytes += littleEndian(scale) + (format == .q4_1 ? littleEndian(minimum) : [])
+                bytes += (0..<16).map { quants[$0] | quants[$0 + 16] << 4 }
+                numbers += quants.map {
+                    format == .q4_0
+                        ? Double(scale) * (Double($0) - 8) : Double(scale) * Double($0) + Double(minimum)
+                }
+            }
+        }
+        let owner = Bytes((misaligned ? [0] : []) + bytes)
+        let matrix = owner.bytes.withUnsafeBytes { whole in
+            WeightMatrix(
+                sharing: UnsafeRawBufferPointer(rebasing: whole.dropFirst(misaligned ? 1 : 0)), owner: owner,
+                rowCount: rowCount, columnCount: columnCount, format: format)
+        }
+        return (matrix, numbers)
+    }
+
+    // 37 outputs are more than two blocks of 16.
+    @Test(arguments: WeightMatrix.Format.allCases, [false, true])
+    func `products with every format agree with Double`(format: WeightMatrix.Format, misaligned: Bool) {
+        let columns = format.blockLength == 1 ? 67 : 96
+        let (matrix, numbers) = weights(
+            format, rowCount: 37, columnCount: columns, seed: 121, misaligned: misaligned)
+        #expect(matrix.byteCount == 37 * columns / format.blockLength * format.blockByteCount)
+        var random = SeededGenerator(seed: 122)
+        for rowCount in [1, 2, 13] {
+            let x = random.tensor([rowCount, columns])
+            let inputs = x.doubles
+            var expected: [Double] = []
+            var plain: [Float] = []
+            for row in 0..<rowCount {
+                for output in 0..<37 {
+                    var (sum, plainSum) = (0.0, Float(0))
+                    for column in 0..<columns {
+                        let (input, weight) = (
+                            inputs[row * columns + column], numbers[output * columns + column]
+                        )
+                        sum += input * weight
+                        plainSum += Float(input) * Float(weight)
+                    }
+                    expected.append(sum)
+                    plain.append(plainSum)
+                }
+            }
+            expectAgreement(
+                matmul(x, matrix), plain: plain, reference: Tensor(expected, shape: [rowCount, 37]))
+        }
+    }
+
+    @Test(arguments: WeightMatrix.Format.allCases)
+    func `a row's bits do not depend on the batch`(format: WeightMatrix.Format) {
+        let (matrix, _) = weights(format, rowCount: 37, columnCount: 96, seed: 123)
+        var random = SeededGenerator(seed: 124)
+        let x = random.tensor([11, 96])
+        let together = matmul(x, matrix)
+        for row in 0..<11 {
+            let alone = matmul(x.slice(axis: 0, range: row..<row + 1), matrix)
+            #expect(bits(alone) == bits(together.slice(axis: 0, range: row..<row + 1)))
+        }
+        #expect(
+            bits(matmul(x.slice(axis: 0, range: 2..<9), matrix))
+                == bits(together.slice(axis: 0, range: 2..<9)))
+    }
+
+    @Test(arguments: WeightMatrix.Format.allCases)
+    func `rows and their mean are the decoded weights`(format: WeightMatrix.Format) {
+        // More rows than a block of the mean's sum has.
+        let (matrix, numbers) = weights(format, rowCount: 1031, columnCount: 32, seed: 125, misaligned: true)
+        let rows = matrix.rows([1030, 0, 7, 7])
+        #expect(rows.shape == [4, 32])
+        let expected = [1030, 0, 7, 7].flatMap { numbers[$0 * 32..<($0 + 1) * 32] }
+        expectNear(rows, expected, within: 0x1p-23)
+        let mean = (0..<32).map { column in
+            stride(from: column, to: numbers.count, by: 32).reduce(0) { $0 + numbers[$1] } / 1031
+        }
+        #expect(matrix.meanRow.shape == [32])
+        // Sums of 1,031 numbers of up to 14 in float32.
+        expectNear(matrix.meanRow, mean, within: 1e-4)
+    }
+
+    @Test func `a matrix of a tensor may be a view, and inputs of any layout and type`() {
+        var random = SeededGenerator(seed: 126)
+        let weights = random.tensor([5, 7])
+        let x = random.tensor([7, 3, 2])
+        let expected = matmul(x.transposed(0, 2).contiguous(), WeightMatrix(weights))
+        #expect(expected.shape == [2, 3, 5])
+        #expect(bits(matmul(x.transposed(0, 2), WeightMatrix(weights))) == bits(expected))
+        let column = weights.transposed(0, 1).contiguous().transposed(0, 1)
+        #expect(bits(matmul(x.transposed(0, 2), WeightMatrix(column))) == bits(expected))
+        let sliced = random.tensor([9, 7]).slice(axis: 0, range: 3..<8)
+        #expect(
+            bits(matmul(x.transposed(0, 2), WeightMatrix(sliced)))
+                == bits(matmul(x.transposed(0, 2), WeightMatrix(Tensor(sliced.floats, shape: [5, 7])))))
+        let halves = x.converted(to: .float16).transposed(0, 2)
+        #expect(
+            bits(matmul(halves, WeightMatrix(weights)))
+                == bits(matmul(halves.converted(to: .float32), WeightMatrix(weights))))
+    }
+
+    @Test func `products without rows, outputs or columns have the right shape, and are zero`() {
+        #expect(matmul(Tensor(zeros: [0, 7]), WeightMatrix(Tensor(zeros: [5, 7]))).shape == [0, 5])
+        #expect(matmul(Tensor(zeros: [3, 7]), WeightMatrix(Tensor(zeros: [0, 7]))).shape == [3, 0])
+        // Leaves NaN in the pool's buffers.
+        _ = Tensor([Float](repeating: .nan, count: 15), shape: [15])
+        let empty = matmul(Tensor(zeros: [3, 0]), WeightMatrix(Tensor(zeros: [5, 0])))
+        #expect(empty.shape == [3, 5])
+        #expect(empty.floats.allSatisfy { $0 == 0 })
+    }
+}

@@ -1,0 +1,146 @@
+import Attention
+import Testing
+
+@Suite struct `Attention plan` {
+    private func plan(
+        _ operation: AttentionOperation, queryCount: Int, keyCount: Int, dimension: Int = 1,
+        type: ElementType = .float32
+    ) -> AttentionPlan {
+        operation.plan(
+            queries: Tensor(zeros: [1, 1, queryCount, dimension], elementType: type),
+            keys: Tensor(zeros: [1, 1, keyCount, dimension], elementType: type),
+            values: Tensor(zeros: [1, 1, keyCount, dimension], elementType: type))
+    }
+
+    @Test(arguments: MaskKind.allCases)
+    func `tiles are counted as the mask's pairs have them`(kind: MaskKind) {
+        let sizes = OperandSizes(
+            batchCount: 2, headCount: 1, keyValueHeadCount: 1, queryCount: 97, keyCount: 1031,
+            queryDimension: 1,
+            keyDimension: 1, valueDimension: 1)
+        let (queries, keys, values) = sizes.operands(seed: 101)
+        let mask = kind.mask(for: sizes)
+        let plan = AttentionOperation(mask: mask).plan(queries: queries, keys: keys, values: values)
+        #expect(plan.emptyTileCount + plan.fullTileCount + plan.partialTileCount == 2 * 2 * 3)
+        var emptyTiles = 0
+        var fullTiles = 0
+        for batch in 0..<2 {
+            for queryBlock in [0..<96, 96..<97] {
+                for keyBlock in [0..<512, 512..<1024, 1024..<1031] {
+                    var visible = 0
+                    for query in queryBlock {
+                        for key in keyBlock
+                        where MaskKind.allows(mask, batch: batch, head: 0, query: query, key: key) {
+                            visible += 1
+                        }
+                    }
+                    if visible == 0 { emptyTiles += 1 }
+                    if visible == queryBlock.count * keyBlock.count { fullTiles += 1 }
+                }
+            }
+        }
+        switch kind {
+        case .boolean, .booleanOfKeys, .booleanOfQueries, .custom, .nested, .windowAndDocuments,
+            .documentsOfQueriesAndKeys, .prefixOrCausal:
+            // Not known without looking at each pair, or only in part: never more than there are.
+            #expect(plan.emptyTileCount <= emptyTiles)
+            #expect(plan.fullTileCount <= fullTiles)
+        default:
+            #expect(plan.emptyTileCount == emptyTiles)
+            #expect(plan.fullTileCount == fullTiles)
+        }
+    }
+
+    @Test func `a causal mask skips the upper triangle`() {
+        let causal = plan(AttentionOperation(mask: .causal(offset: 0)), queryCount: 1536, keyCount: 1536)
+        // 16 blocks of 96 queries by 3 of 512 keys: those that begin behind a block's last query are hidden.
+        #expect(causal.emptyTileCount == 5 + 10)
+        #expect(causal.fullTileCount == 10 + 5)
+        #expect(causal.partialTileCount == 48 - 30)
+        #expect(causal.operationCount == 2 * (48 - 15) * 96 * 512 * 2)
+        #expect(
+            plan(AttentionOperation(), queryCount: 1536, keyCount: 1536).operationCount == 2 * 1536 * 1536 * 2
+        )
+    }
+
+    @Test func `with a bias no tile is without mask code`() {
+        let biased = plan(
+            AttentionOperation(bias: .alibi(slopes: [1])), queryCount: 97, keyCount: 513)
+        #expect(biased.fullTileCount == 0)
+        #expect(biased.partialTileCount == 4)
+    }
+
+    @Test func `the path follows from the measure and the number of queries`() {
+        #expect(plan(AttentionOperation(), queryCount: 15, keyCount: 7).path == "rows")
+        #expect(plan(AttentionOperation(), queryCount: 16, keyCount: 7).path == "packed")
+        #expect(
+            plan(AttentionOperation(similarity: .laplacian()), queryCount: 1, keyCount: 7).path == "packed")
+        #expect(
+            plan(AttentionOperation(similarity: Chebyshev()), queryCount: 99, keyCount: 7).path == "pairwise")
+    }
+
+    @Test func `prepared features are told and counted`() {
+        var random = SeededGenerator(seed: 102)
+        let similarity = Additive(
+            queryWeight: random.tensor([5, 7]), keyWeight: random.tensor([5, 3]),
+            scoreWeight: random.tensor([5]))
+        let plan = AttentionOperation(similarity: similarity).plan(
+            queries: Tensor(zeros: [2, 3, 11, 7]), keys: Tensor(zeros: [2, 3, 13, 3]),
+            values: Tensor(zeros: [2, 3, 13, 2]))
+        #expect(plan.reasons.filter { $0.contains("projected once to 5 features") }.count == 2)
+        #expect(plan.operationCount == 2 * 2 * 3 * 11 * 13 * (5 + 2))
+        let cosine = AttentionOperation(similarity: .cosine()).plan(
+            queries: Tensor(zeros: [2, 3, 11, 7]), keys: Tensor(zeros: [2, 3, 13, 7]),
+            values: Tensor(zeros: [2, 3, 13, 2]))
+        #expect(cosine.reasons.filter { $0.contains("normalised once") }.count == 2)
+    }
+
+    @Test func `memory is linear in the length`() {
+        // A square of scores would take 64 MiB; 3 × 200,000 of them 2.4 MB.
+        for (queryCount, keyCount) in [(4096, 4096), (3, 200_000)] {
+            for measure in [Measure.scaledDotProduct, .custom, .laplacian] {
+                let sizes = OperandSizes(queryDimension: 1, keyDimension: 1)
+                let operation = AttentionOperation(
+                    similarity: measure.similarity(for: sizes), mask: .causal(offset: keyCount - queryCount))
+                let once = plan(operation, queryCount: queryCount, keyCount: keyCount)
+                let tileByteCount = 4 * (96 * 512 + 96 + 2 * 512 + 1) + 512
+                #expect(
+                    once.extraByteCount
+                        <= 4 * (2 * queryCount + keyCount) + queryCount + once.threadCount * tileByteCount)
+            }
+        }
+    }
+
+    @Test func `long calls run within that memory`() {
+        var random = SeededGenerator(seed: 103)
+        let queries = random.tensor([1, 1, 3, 2])
+        let keys = random.tensor([1, 1, 50_021, 2])
+        let operation = AttentionOperation(mask: .causal(offset: 50_000))
+        let output = operation(queries: queries, keys: keys, values: keys)
+        // Against the same keys in two halves, joined by their log-sum-exp.
+        let request = AttentionRequest(logSumExp: true)
+        let halves = [0..<25_000, 25_000..<50_021].map { range in
+            let part = keys.slice(axis: 2, range: range)
+            return AttentionOperation(mask: .causal(offset: 50_000 - range.lowerBound))(
+                queries: queries.converted(to: .float64), keys: part, values: part, returning: request)
+        }
+        for query in 0..<3 {
+            let totals = halves.map { Double.exp($0.logSumExp?[0, 0, query] ?? 0) }
+            for element in 0..<2 {
+                let joined = zip(halves, totals).reduce(0) { $0 + $1.0.output[0, 0, query, element] * $1.1 }
+                #expect(abs(output[0, 0, query, element] - joined / (totals[0] + totals[1])) < 1e-5)
+            }
+        }
+    }
+
+    @Test func `the description tells it all`() {
+        let description = plan(
+            AttentionOperation(mask: .causal(offset: 0)), queryCount: 97, keyCount: 521
+        ).description
+        for part in [
+            "\(KernelInfo.name)", "packed", "96 × 512", "4, of them", "operations", "extra bytes", "because",
+        ] {
+            #expect(description.contains(part))
+        }
+    }
+}
