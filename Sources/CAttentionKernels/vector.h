@@ -258,8 +258,9 @@ static float exp_sum(float *x, size_t count, float shift) {
     for (; i < count; i += LANES) {
         size_t part = count - i < LANES ? count - i : LANES;
         store_part(x + i, exp_lanes(load_part(x + i, part) - shift), part);
-        // Loaded again: the lanes that the vector lacks add 0.
-        sum[0] += load_part(x + i, part);
+        // Loaded again: the lanes that the vector lacks add 0. Each element has its lane by its index alone, so that
+        // elements of weight 0 behind the last leave the sum's bits as they are: padding changes nothing.
+        sum[i / LANES % 2] += load_part(x + i, part);
     }
     return sum_of_lanes(sum[0] + sum[1]);
 }

@@ -95,7 +95,7 @@ public struct AttentionOperation: Sendable {
             if let problem = rule.problem(for: shape) { return problem }
         }
         if let sinks, sinks.shape != [shape.headCount] {
-            return "Sinks have shape \(sinks.shape), but there are \(shape.headCount) query heads."
+            return "Sinks have shape \(sinks.shape), not [\(shape.headCount)], one per query head."
         }
         return nil
     }

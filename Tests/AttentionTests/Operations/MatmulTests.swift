@@ -37,16 +37,16 @@ import Testing
                 let number = BFloat16(Float(minimum))
                 withUnsafeBytes(of: number.bitPattern.littleEndian) { bytes += $0 }
                 numbers.append(Double(Float(number)))
-            case .q8_0:
+            case .q80:
                 let quants = (0..<32).map { _ in Int8(truncatingIfNeeded: random.next()) }
                 bytes += littleEndian(scale) + quants.map { UInt8(bitPattern: $0) }
                 numbers += quants.map { Double(scale) * Double($0) }
-            case .q4_0, .q4_1:
+            case .q40, .q41:
                 let quants = (0..<32).map { _ in UInt8(random.next() % 16) }
-                bytes += littleEndian(scale) + (format == .q4_1 ? littleEndian(minimum) : [])
+                bytes += littleEndian(scale) + (format == .q41 ? littleEndian(minimum) : [])
                 bytes += (0..<16).map { quants[$0] | quants[$0 + 16] << 4 }
                 numbers += quants.map {
-                    format == .q4_0
+                    format == .q40
                         ? Double(scale) * (Double($0) - 8) : Double(scale) * Double($0) + Double(minimum)
                 }
             }
