@@ -43,5 +43,8 @@ let package = Package(
         .testTarget(
             name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels"], swiftSettings: strict),
         .testTarget(name: "ModelFilesTests", dependencies: ["ModelFiles"], swiftSettings: strict),
+        .testTarget(
+            name: "ReadmeTests", dependencies: ["Attention", "AttentionInspection", "PretrainedModels"],
+            swiftSettings: strict),
     ]
 )
