@@ -50,7 +50,7 @@ struct Chebyshev: Similarity {
         for query in 0..<64 {
             for key in 0..<64 {
                 let isVisible = key <= query && query - key <= 16 || key < 4
-                #expect((result.weights?[0, 1, query, key] ?? -1) > 0 == isVisible)
+                #expect(((result.weights?[0, 1, query, key] ?? -1) > 0) == isVisible)
             }
         }
         #expect(result.logSumExp?.shape == [1, 2, 64])
