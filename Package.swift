@@ -43,5 +43,7 @@ let package = Package(
         .testTarget(
             name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels"], swiftSettings: strict),
         .testTarget(name: "ModelFilesTests", dependencies: ["ModelFiles"], swiftSettings: strict),
+        .testTarget(
+            name: "ConformanceTests", dependencies: ["Attention", "ModelFiles"], swiftSettings: strict),
     ]
 )
