@@ -46,5 +46,7 @@ let package = Package(
         .testTarget(
             name: "ReadmeTests", dependencies: ["Attention", "AttentionInspection", "PretrainedModels"],
             swiftSettings: strict),
+        .testTarget(
+            name: "ConformanceTests", dependencies: ["Attention", "ModelFiles"], swiftSettings: strict),
     ]
 )

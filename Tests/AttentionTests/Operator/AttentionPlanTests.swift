@@ -1,6 +1,14 @@
 import Attention
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 @Suite struct `Attention plan` {
     private func plan(
         _ operation: AttentionOperation, queryCount: Int, keyCount: Int, dimension: Int = 1,
@@ -130,6 +138,36 @@ import Testing
                 let joined = zip(halves, totals).reduce(0) { $0 + $1.0.output[0, 0, query, element] * $1.1 }
                 #expect(abs(output[0, 0, query, element] - joined / (totals[0] + totals[1])) < 1e-5)
             }
+        }
+    }
+
+    // In a process of its own, so that no other test's memory counts.
+    @Test func `the process's memory stays linear in the length`() async {
+        await #expect(processExitsWith: .success) {
+            func peakByteCount() -> Int {
+                var usage = rusage()
+                // RUSAGE_SELF is 0 everywhere, but Glibc's has a type that its function does not take.
+                getrusage(0, &usage)
+                #if canImport(Darwin)
+                    return Int(usage.ru_maxrss)
+                #else
+                    return Int(usage.ru_maxrss) << 10
+                #endif
+            }
+            var random = SeededGenerator(seed: 104)
+            let x = random.tensor([1, 1, 4096, 1])
+            let operation = AttentionOperation(mask: .slidingWindow(left: 100, right: nil))
+            let plan = operation.plan(queries: x, keys: x, values: x)
+            // Anything the first call of all takes.
+            let first = x.slice(axis: 2, range: 0..<96)
+            _ = operation(queries: first, keys: first, values: first)
+            let before = peakByteCount()
+            _ = operation(
+                queries: x, keys: x, values: x, returning: AttentionRequest(logSumExp: true, rowEntropy: true)
+            )
+            // Twice the plan's bytes leaves room for the allocator; all scores would be 64 MiB.
+            #expect(plan.extraByteCount < 2 << 20)
+            #expect(peakByteCount() - before < 2 * plan.extraByteCount + 4 << 20)
         }
     }
 

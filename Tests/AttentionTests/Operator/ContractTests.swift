@@ -126,26 +126,29 @@ import Testing
                 (poisoned.weights, clean.weights), (poisoned.rowEntropy, clean.rowEntropy),
                 (poisoned.topKeys, clean.topKeys), (poisoned.topWeights, clean.topWeights),
             ].map { rows($0, sizes) == rows($1, sizes) ? nil : (rows($0, sizes), rows($1, sizes)) }
+            var reached: [Int] = []
+            var hiding: [Int] = []
             for batch in 0..<sizes.batchCount {
                 for head in 0..<sizes.headCount {
                     for query in 0..<sizes.queryCount {
                         let row = (batch * sizes.headCount + head) * sizes.queryCount + query
                         if MaskKind.allows(mask, batch: batch, head: head, query: query, key: poisonedKey) {
-                            guard poison.isNaN else { continue }
-                            #expect(
-                                (0..<sizes.valueDimension).allSatisfy {
-                                    poisoned.output[batch, head, query, $0].isNaN
-                                }, "\(measure), \(type): query \(query) hides the NaN of key \(poisonedKey)",
-                                sourceLocation: sourceLocation)
-                        } else {
-                            #expect(
-                                parts.allSatisfy { $0 == nil || $0?.0[row] == $0?.1[row] },
-                                "\(measure), \(type): key \(poisonedKey) reaches query \(query)",
-                                sourceLocation: sourceLocation)
+                            let showsNaN = (0..<sizes.valueDimension).allSatisfy {
+                                poisoned.output[batch, head, query, $0].isNaN
+                            }
+                            if poison.isNaN && !showsNaN { hiding.append(row) }
+                        } else if parts.contains(where: { $0 != nil && $0?.0[row] != $0?.1[row] }) {
+                            reached.append(row)
                         }
                     }
                 }
             }
+            #expect(
+                reached.isEmpty, "\(poison) of key \(poisonedKey) reaches them: \(measure), \(type)",
+                sourceLocation: sourceLocation)
+            #expect(
+                hiding.isEmpty, "They hide the NaN of key \(poisonedKey): \(measure), \(type)",
+                sourceLocation: sourceLocation)
         }
     }
 
