@@ -82,7 +82,9 @@ func reportingFailures(_ body: () throws -> Void) throws {
     }
 }
 
-/// Writes text to standard output at once. A reader that has gone away is no error: the rest is not wanted.
+/// Writes text to standard output at once.
+///
+/// A reader that has gone away is no error: the rest is not wanted.
 func writeOutput(_ text: String) throws {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {

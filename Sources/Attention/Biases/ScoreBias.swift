@@ -1,5 +1,6 @@
-/// What is added to the scores before the softmax. Biases combine with `+`.
+/// What is added to the scores before the softmax.
 ///
+/// Biases combine with `+`.
 /// A bias of −∞ masks: that key is then never read numerically, as with a mask.
 public struct ScoreBias: Sendable {
     /// The rules whose values are added.
@@ -35,7 +36,9 @@ public struct ScoreBias: Sendable {
     }
 }
 
-/// Gives the number to add to each score. A bias of one's own needs only ``value(batch:head:query:key:)``.
+/// Gives the number to add to each score.
+///
+/// A bias of one's own needs only ``value(batch:head:query:key:)``.
 public protocol BiasRule: Sendable {
     /// Returns what is added to one score.
     ///

@@ -1,4 +1,6 @@
-/// Which keys a query may see. Masks combine with `&` and `|`.
+/// Which keys a query may see.
+///
+/// Masks combine with `&` and `|`:
 ///
 /// ```swift
 /// let mask = AttentionMask.causal(offset: 0) & .slidingWindow(left: 128, right: 0) & .lengths([17, 23])
@@ -84,7 +86,9 @@ public struct MaskTile: Sendable {
     }
 }
 
-/// Says which keys a query may see. A mask of one's own needs only ``allows(batch:head:query:key:)``.
+/// Says which keys a query may see.
+///
+/// A mask of one's own needs only ``allows(batch:head:query:key:)``.
 public protocol MaskRule: Sendable {
     /// Returns whether a query may see a key: the definition, which every faster path is tested against.
     ///

@@ -12,7 +12,9 @@ struct Prefix: IntervalMaskRule {
 }
 
 extension AttentionMask {
-    /// Every query sees the first `length` keys. With `| .causal(offset: 0)`, the mask of a prefix language
+    /// Every query sees the first `length` keys.
+    ///
+    /// With `| .causal(offset: 0)`, the mask of a prefix language
     /// model: the prefix sees itself whole, what follows sees backwards.
     ///
     /// Raffel et al., "Exploring the Limits of Transfer Learning", 2019 (arXiv:1910.10683), figure 3.

@@ -107,7 +107,7 @@ public struct AttentionOperation: Sendable {
     }
 }
 
-/// What to return beside the output. Nothing of it changes the output's bits.
+/// What to return beside the output; nothing of it changes the output's bits.
 public struct AttentionRequest: Sendable {
     /// The logarithm of the softmax's denominator, `[B, H, T_q]`.
     public var logSumExp: Bool

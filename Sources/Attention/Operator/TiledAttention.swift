@@ -224,7 +224,9 @@ struct TiledAttention<Scalar: KernelScalar> {
         }
     }
 
-    /// Adds the biases and puts −∞ where a key is masked. Selected, not added: NaN − ∞ would still be NaN.
+    /// Adds the biases and puts −∞ where a key is masked.
+    ///
+    /// Selected, not added: NaN − ∞ would still be NaN.
     private func mask(
         _ scores: UnsafeMutablePointer<Scalar>, _ tile: QueryTile, _ query: Int, _ keyRange: Range<Int>,
         _ scratch: TileScratch<Scalar>

@@ -2,7 +2,7 @@
 ///
 /// Vaswani et al., "Attention Is All You Need", 2017 (arXiv:1706.03762), equation 1.
 public struct Dot: Similarity {
-    /// Multiplies the dot product: any number, negative and zero too. `nil` means `1 / √D`.
+    /// Multiplies the dot product: any number, negative and zero too; `nil` means `1 / √D`.
     public var scale: Double?
 
     /// Creates the measure.

@@ -102,23 +102,6 @@ public struct ScoreTile<Scalar: AttentionScalar> {
     /// The number of keys.
     public let columns: Int
 
-    init(
-        queries: UnsafePointer<Scalar>, queryStride: Int, queryDimension: Int, keys: UnsafePointer<Scalar>,
-        keyStride: Int, keyDimension: Int, scores: UnsafeMutablePointer<Scalar>, scoreStride: Int, rows: Int,
-        columns: Int
-    ) {
-        self.queries = queries
-        self.queryStride = queryStride
-        self.queryDimension = queryDimension
-        self.keys = keys
-        self.keyStride = keyStride
-        self.keyDimension = keyDimension
-        self.scores = scores
-        self.scoreStride = scoreStride
-        self.rows = rows
-        self.columns = columns
-    }
-
     /// Writes `score(query, key)` for each pair.
     ///
     /// - Parameter score: The score of one pair.

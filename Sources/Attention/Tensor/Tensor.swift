@@ -165,7 +165,7 @@ public struct Tensor: Sendable {
     /// The address of the first element.
     var base: UnsafeMutableRawPointer { storage.base + offset * elementType.byteCount }
 
-    /// The elements' address, to be read as `type`. The caller keeps the tensor alive.
+    /// The elements' address, to be read as `type`; the caller keeps the tensor alive.
     func pointer<Element>(as type: Element.Type) -> UnsafeMutablePointer<Element> {
         base.assumingMemoryBound(to: type)
     }

@@ -1,8 +1,9 @@
 internal import Attention
 internal import SequenceModels
 
-/// Every step of one head at one token, from its query to the average of the values, in the numbers that the
-/// forward pass used. Each recombines to the next.
+/// Every step of one head at one token, from its query to the average of the values.
+///
+/// In the numbers that the forward pass used; each step recombines to the next.
 public struct AttentionSteps: Sendable, Encodable {
     /// One token of the sentence.
     public struct Key: Sendable, Encodable {
@@ -28,6 +29,30 @@ public struct AttentionSteps: Sendable, Encodable {
         public let weight: Double
         /// α·v.
         public let weightedValue: [Float]
+
+        private enum CodingKeys: String, CodingKey {
+            case position, text, word, keyBeforeRotation, key, value
+            case dotProduct, scaled, masked, weight, weightedValue
+        }
+
+        /// Writes every field; ``masked`` is `null` where the key is hidden, since JSON has no −∞.
+        ///
+        /// - Parameter encoder: Where to write.
+        /// - Throws: What the encoder throws.
+        public func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(position, forKey: .position)
+            try container.encode(text, forKey: .text)
+            try container.encode(word, forKey: .word)
+            try container.encode(keyBeforeRotation, forKey: .keyBeforeRotation)
+            try container.encode(key, forKey: .key)
+            try container.encode(value, forKey: .value)
+            try container.encode(dotProduct, forKey: .dotProduct)
+            try container.encode(scaled, forKey: .scaled)
+            try container.encode(masked, forKey: .masked)
+            try container.encode(weight, forKey: .weight)
+            try container.encode(weightedValue, forKey: .weightedValue)
+        }
     }
 
     /// The layer, from 0.

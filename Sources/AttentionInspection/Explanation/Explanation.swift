@@ -1,5 +1,6 @@
-/// What a model does at one word of a sentence: how much it attends to each word, how much each contributes, and
-/// what changes without it. The terminal, JSON and every other picture are renderings of this one value.
+/// What a model does at one word of a sentence.
+///
+/// How much it attends to each word, how much each contributes, and what changes without it. The terminal, JSON and every other picture are renderings of this one value.
 public struct Explanation: Sendable, Encodable {
     /// The word or token that is explained.
     public struct Target: Sendable, Encodable {
@@ -13,21 +14,43 @@ public struct Explanation: Sendable, Encodable {
     public struct Word: Sendable, Encodable {
         /// Its text.
         public let text: String
-        /// How much the target attends to it, from 0 to 1: the mean weight over the layers and heads looked at.
-        /// The sum over all words is 1.
+        /// How much the target attends to it, from 0 to 1.
+        ///
+        /// The mean weight over the layers and heads looked at; the sum over all words is 1.
         public let attention: Double
         /// The same as a share of what is left without the sink; `nil` for the sink, and where there is none.
         public let attentionWithoutSink: Double?
         /// How much it contributes to what attention adds at the target, as a share from 0 to 1: per layer the
         /// norm of Σ_heads α·v·W_O, as a share over the words, averaged over the layers.
         public let contribution: Double
-        /// How much the prediction at the target changes when this word's input embedding is replaced by the mean
-        /// embedding: the Kullback-Leibler divergence in bits, at least 0. `nil` where it was left out.
+        /// How much the prediction at the target changes without it; `nil` where this was left out.
+        ///
+        /// The Kullback-Leibler divergence in bits, at least 0, of the prediction with this word's input embedding
+        /// replaced by the mean embedding.
         public let effect: Double?
         /// Whether it takes attention for being first, not for what it says.
         public let isSink: Bool
         /// Whether the target can see it: a causal model does not see what comes later.
         public let isVisible: Bool
+
+        private enum CodingKeys: String, CodingKey {
+            case text, attention, attentionWithoutSink, contribution, effect, isSink, isVisible
+        }
+
+        /// Writes every field, `null` where there is no value: a reader need not ask which fields there are.
+        ///
+        /// - Parameter encoder: Where to write.
+        /// - Throws: What the encoder throws.
+        public func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(text, forKey: .text)
+            try container.encode(attention, forKey: .attention)
+            try container.encode(attentionWithoutSink, forKey: .attentionWithoutSink)
+            try container.encode(contribution, forKey: .contribution)
+            try container.encode(effect, forKey: .effect)
+            try container.encode(isSink, forKey: .isSink)
+            try container.encode(isVisible, forKey: .isVisible)
+        }
     }
 
     /// A token that the model expects next.
@@ -70,7 +93,7 @@ public struct ExplanationOptions: Sendable {
 
     /// The only layer to look at, from 0; `nil` is all.
     public var layer: Int?
-    /// The only head to look at, from 0; needs a layer. `nil` is all.
+    /// The only head to look at, from 0, which needs a layer; `nil` is all.
     public var head: Int?
     /// Whether to show tokens as they are, not merged to words.
     public var showsTokens: Bool

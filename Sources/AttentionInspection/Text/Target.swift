@@ -10,6 +10,7 @@ public enum Target: Sendable, Hashable {
     /// Returns the index of the segment that is meant.
     ///
     /// - Parameter segments: The sentence's, at least one.
+    /// - Returns: From 0.
     /// - Throws: ``InspectionError/targetNotFound(target:words:)`` or
     ///   ``InspectionError/ambiguousTarget(target:positions:)``.
     func index(in segments: [Segment]) throws(InspectionError) -> Int {

@@ -10,7 +10,9 @@ public import SequenceModels
 // are neighbours: GGUF files want the interleaved layout, where the same checkpoint in safetensors wants halves.
 
 extension Transformer {
-    /// Builds the model that a GGUF file of the Llama family describes. The weights stay in the file.
+    /// Builds the model that a GGUF file of the Llama family describes.
+    ///
+    /// The weights stay in the file.
     ///
     /// - Parameter file: A GGUF file with `general.architecture` = `llama`.
     /// - Throws: `PretrainedModelError` when a number makes no sense, or a tensor is missing, left over or of

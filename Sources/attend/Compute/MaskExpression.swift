@@ -13,6 +13,7 @@ struct MaskExpression {
     ///   - text: As in ``help``.
     ///   - batchCount: Sequences, which all have the same documents.
     ///   - booleans: The file's tensor `mask`.
+    /// - Returns: What the operator takes.
     /// - Throws: `CommandFailure` that names the term at fault.
     static func mask(_ text: String, batchCount: Int, booleans: Tensor?) throws -> AttentionMask {
         let alternatives = try text.split(separator: "|", omittingEmptySubsequences: false).map { alternative in

@@ -30,6 +30,7 @@ enum SimilarityChoice: String, CaseIterable, ExpressibleByArgument {
     ///   - temperature: For the cosine; not 0.
     ///   - bandwidth: For Gaussian and Laplacian; above 0.
     ///   - tensors: Those of the file.
+    /// - Returns: What the operator takes.
     /// - Throws: `CommandFailure` when a number or tensor is missing or does not fit.
     func measure(
         scale: Double?, temperature: Double, bandwidth: Double, tensors: [String: Tensor]

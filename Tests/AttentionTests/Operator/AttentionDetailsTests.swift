@@ -6,8 +6,7 @@ import Testing
         logSumExp: true, weights: 2..<5, scores: .biased, keyWeightSums: true, rowEntropy: true,
         topKeyCount: 3)
 
-    private func operation(_ measure: Measure, _ kind: MaskKind, _ sizes: OperandSizes) -> AttentionOperation
-    {
+    private func operation(_ measure: Measure, _ kind: MaskKind, _ sizes: OperandSizes) -> AttentionOperation {
         var random = SeededGenerator(seed: 51)
         return AttentionOperation(
             similarity: measure.similarity(for: sizes), mask: kind.mask(for: sizes),
