@@ -401,16 +401,13 @@ import Testing
 // MARK: - 7: wrong shapes
 
 @Suite struct `Contract 7` {
-    /// The message of a `precondition` is printed by debug builds alone.
     private func expectStopped(
         _ result: ExitTest.Result?, saying parts: [String], sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        #if DEBUG
-            let message = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-            for part in parts {
-                #expect(message.contains(part), sourceLocation: sourceLocation)
-            }
-        #endif
+        let message = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        for part in parts {
+            #expect(message.contains(part), sourceLocation: sourceLocation)
+        }
     }
 
     @Test func `contract 7: operands that disagree stop the program with both shapes in the message`() async {
