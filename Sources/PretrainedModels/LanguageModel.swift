@@ -59,7 +59,7 @@ public struct LanguageModel: Sendable {
     public func greedyContinuation(
         of tokens: [Int32], maximumCount: Int, chunkLength: Int = 512
     ) -> [Int32] {
-        precondition(!tokens.isEmpty && chunkLength > 0, "There is nothing to continue, or pieces of \(chunkLength).")
+        require(!tokens.isEmpty && chunkLength > 0, "There is nothing to continue, or pieces of \(chunkLength).")
         var state = transformer.initialState(capacity: tokens.count + maximumCount)
         var result: [Int32] = []
         var logits: Tensor?

@@ -44,7 +44,7 @@ extension ScoreBias {
     /// - Parameter headCount: `H`, at least 1.
     /// - Returns: One slope per head.
     public static func alibiSlopes(headCount: Int) -> [Double] {
-        precondition(headCount > 0, "ALiBi needs at least one head, not \(headCount).")
+        require(headCount > 0, "ALiBi needs at least one head, not \(headCount).")
         func powers(_ count: Int) -> [Double] {
             (1...count).map { .exp(-Double.log(2) * 8 * Double($0) / Double(count)) }
         }

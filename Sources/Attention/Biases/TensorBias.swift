@@ -37,8 +37,8 @@ extension ScoreBias {
     /// - Parameter values: Floating-point, of a shape that broadcasts to `[B, H, T_q, T_k]`.
     /// - Returns: The bias.
     public static func tensor(_ values: Tensor) -> ScoreBias {
-        precondition(values.elementType.isFloatingPoint, "A bias holds numbers, not \(values.elementType).")
-        precondition(values.rank <= 4, "A bias has at most 4 dimensions, not \(values.shape).")
+        require(values.elementType.isFloatingPoint, "A bias holds numbers, not \(values.elementType).")
+        require(values.rank <= 4, "A bias has at most 4 dimensions, not \(values.shape).")
         let leading = [Int](repeating: 1, count: 4 - values.rank)
         return ScoreBias(TensorBias(values: values.expanded(to: leading + values.shape)))
     }

@@ -193,8 +193,11 @@ struct PerSequence: Sendable {
 
     subscript(batch: Int) -> Int { isShared ? values[0] : values[batch] }
 
-    static func shared(_ value: Int) -> PerSequence { PerSequence(values: [value], isShared: true) }
-    static func each(_ values: [Int]) -> PerSequence { PerSequence(values: values, isShared: false) }
+    static func shared(_ value: Int) -> PerSequence { PerSequence(values: [clamped(value)], isShared: true) }
+    static func each(_ values: [Int]) -> PerSequence { PerSequence(values: values.map(clamped), isShared: false) }
+
+    /// No sequence is as long, and positions can be added without overflow.
+    static func clamped(_ value: Int) -> Int { min(max(value, -(Int.max / 4)), Int.max / 4) }
 
     func problem(as name: String, for shape: AttentionShape) -> String? {
         if isShared || values.count == shape.batchCount { return nil }

@@ -43,8 +43,8 @@ extension AttentionMask {
     /// - Parameter allowed: Booleans of a shape that broadcasts to `[B, H, T_q, T_k]`.
     /// - Returns: The mask.
     public static func boolean(_ allowed: Tensor) -> AttentionMask {
-        precondition(allowed.elementType == .bool, "A boolean mask holds bool, not \(allowed.elementType).")
-        precondition(allowed.rank <= 4, "A mask has at most 4 dimensions, not \(allowed.shape).")
+        require(allowed.elementType == .bool, "A boolean mask holds bool, not \(allowed.elementType).")
+        require(allowed.rank <= 4, "A mask has at most 4 dimensions, not \(allowed.shape).")
         let leading = [Int](repeating: 1, count: 4 - allowed.rank)
         return AttentionMask(BooleanMask(allowed: allowed.expanded(to: leading + allowed.shape)))
     }

@@ -38,12 +38,12 @@ extension AttentionMask {
     }
 
     private static func window(left: Int?, right: Int?, offsets: PerSequence) -> AttentionMask {
-        precondition(
+        require(
             (left ?? 0) >= 0 && (right ?? 0) >= 0,
             "A window reaches \(left ?? 0) to the left and \(right ?? 0) to the right; neither may be negative."
         )
-        // No sequence is as long, and a position can be added without overflow.
-        let (left, right) = (left.map { min($0, Int.max / 4) }, right.map { min($0, Int.max / 4) })
-        return AttentionMask(SlidingWindow(left: left, right: right, offsets: offsets))
+        return AttentionMask(
+            SlidingWindow(
+                left: left.map(PerSequence.clamped), right: right.map(PerSequence.clamped), offsets: offsets))
     }
 }

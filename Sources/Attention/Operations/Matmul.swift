@@ -12,7 +12,7 @@ internal import CAttentionKernels
 /// - Precondition: The last extent of `x` is the number of columns.
 /// - Complexity: O(rows · x's elements) time; one block of decoded weights per thread.
 public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
-    precondition(
+    require(
         x.rank >= 1 && x.shape.last == weights.columnCount,
         "\(x.shape) cannot be multiplied by weights [\(weights.rowCount), \(weights.columnCount)]: the last extent "
             + "must be \(weights.columnCount).")

@@ -51,10 +51,10 @@ public struct RotaryEmbedding: Sendable, Hashable {
     ///   - layout: Which elements form a pair.
     ///   - scaling: How the angles are changed for longer contexts.
     public init(dimension: Int, base: Double = 10_000, layout: Layout, scaling: Scaling = .none) {
-        precondition(dimension > 0 && dimension % 2 == 0, "\(dimension) elements cannot be rotated in pairs.")
-        precondition(base > 0 && base.isFinite, "The rotary base is \(base); it must be above 0.")
+        require(dimension > 0 && dimension % 2 == 0, "\(dimension) elements cannot be rotated in pairs.")
+        require(base > 0 && base.isFinite, "The rotary base is \(base); it must be above 0.")
         if case .perPair(let divisors) = scaling {
-            precondition(
+            require(
                 divisors.count == dimension / 2, "There are \(divisors.count) divisors for \(dimension / 2) pairs.")
         }
         self.dimension = dimension
@@ -92,8 +92,8 @@ public struct RotaryEmbedding: Sendable, Hashable {
     ///   - positions: The position of each of the `T` tokens of each sequence, `[B][T]`.
     /// - Returns: A contiguous float32 tensor of the same shape.
     public func callAsFunction(_ x: Tensor, positions: [[Int]]) -> Tensor {
-        precondition(x.rank == 4, "Rotary embedding takes [B, H, T, D], not \(x.shape).")
-        precondition(
+        require(x.rank == 4, "Rotary embedding takes [B, H, T, D], not \(x.shape).")
+        require(
             positions.map(\.count) == [Int](repeating: x.shape[2], count: x.shape[0]),
             "There are positions for \(positions.map(\.count)) tokens, but x is \(x.shape).")
         let frequencies = frequencies
@@ -122,9 +122,9 @@ public struct RotaryEmbedding: Sendable, Hashable {
 ///   - layout: Which elements form a pair.
 /// - Returns: A contiguous float32 tensor of the same shape.
 public func rotate(_ x: Tensor, cosines: Tensor, sines: Tensor, layout: RotaryEmbedding.Layout) -> Tensor {
-    precondition(x.rank == 4 && cosines.rank == 3, "Rotation takes [B, H, T, D] and [B, T, P].")
+    require(x.rank == 4 && cosines.rank == 3, "Rotation takes [B, H, T, D] and [B, T, P].")
     let pairCount = cosines.shape[2]
-    precondition(
+    require(
         cosines.shape == [x.shape[0], x.shape[2], pairCount] && sines.shape == cosines.shape
             && 2 * pairCount <= x.shape[3],
         "Angles of shapes \(cosines.shape) and \(sines.shape) do not fit \(x.shape).")

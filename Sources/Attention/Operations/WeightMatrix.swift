@@ -71,11 +71,11 @@ public struct WeightMatrix: Sendable {
         sharing bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable, rowCount: Int, columnCount: Int,
         format: Format
     ) {
-        precondition(
+        require(
             columnCount % format.blockLength == 0,
             "Rows of \(columnCount) weights are not whole blocks of \(format.blockLength).")
         let needed = rowCount * (columnCount / format.blockLength) * format.blockByteCount
-        precondition(
+        require(
             bytes.count == needed,
             "\(bytes.count) bytes do not fill [\(rowCount), \(columnCount)] in \(format.rawValue): \(needed).")
         self.rowCount = rowCount
@@ -89,13 +89,13 @@ public struct WeightMatrix: Sendable {
     ///
     /// - Parameter tensor: `[rows, columns]`, of type float32, float16 or bfloat16.
     public init(_ tensor: Tensor) {
-        precondition(tensor.rank == 2, "A weight matrix has two dimensions, not \(tensor.shape).")
+        require(tensor.rank == 2, "A weight matrix has two dimensions, not \(tensor.shape).")
         let whole = tensor.contiguous()
         switch tensor.elementType {
         case .float32: format = .float32
         case .float16: format = .float16
         case .bfloat16: format = .bfloat16
-        default: preconditionFailure("A weight matrix holds floating-point numbers, not \(tensor.elementType).")
+        default: stop("A weight matrix holds floating-point numbers, not \(tensor.elementType).")
         }
         rowCount = tensor.shape[0]
         columnCount = tensor.shape[1]
@@ -115,7 +115,7 @@ public struct WeightMatrix: Sendable {
     public func rows(_ indices: [Int]) -> Tensor {
         let result = Tensor(uninitialized: [indices.count, columnCount], elementType: .float32)
         for (place, index) in indices.enumerated() {
-            precondition(0..<rowCount ~= index, "Row \(index) was asked for, but there are \(rowCount).")
+            require(0..<rowCount ~= index, "Row \(index) was asked for, but there are \(rowCount).")
             decode(row: index, to: result.pointer(as: Float.self) + place * columnCount)
         }
         return result

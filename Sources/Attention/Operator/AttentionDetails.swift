@@ -26,7 +26,7 @@ struct AttentionDetails<Scalar: KernelScalar> {
         let heads = [shape.batchCount, shape.headCount]
         let type = Scalar.elementType
         if let wanted = request.weights {
-            precondition(
+            require(
                 wanted.lowerBound >= 0 && wanted.upperBound <= shape.queryCount,
                 "The weights of queries \(wanted) were asked for, but there are \(shape.queryCount).")
         }
@@ -37,7 +37,7 @@ struct AttentionDetails<Scalar: KernelScalar> {
         keyWeightSums = request.keyWeightSums ? Tensor(zeros: heads + [shape.keyCount], elementType: type) : nil
         rowEntropy = request.rowEntropy ? Tensor(zeros: heads + [shape.queryCount], elementType: type) : nil
         if let count = request.topKeyCount {
-            precondition(count >= 0, "The \(count) heaviest keys were asked for.")
+            require(count >= 0, "The \(count) heaviest keys were asked for.")
             let extents = heads + [shape.queryCount, count]
             topKeys = Tensor([Int32](repeating: -1, count: Tensor.elementCount(of: extents)), shape: extents)
             let lightest = Tensor(uninitialized: extents, elementType: type)
@@ -133,7 +133,8 @@ struct AttentionDetails<Scalar: KernelScalar> {
         }
         // A row of nothing but NaN has no maximum.
         _ = Scalar.expSum(row, keys.count, shift: maximum == -.infinity ? 0 : maximum)
-        for key in 0..<keys.count { row[key] /= sum }
+        // A masked key has weight 0, also beside a key whose score is NaN: 0 / NaN would be NaN.
+        for key in 0..<keys.count where row[key] != 0 { row[key] /= sum }
         if let weights, let wanted = request.weights, wanted.contains(query) {
             let start = (item * wanted.count + query - wanted.lowerBound) * call.shape.keyCount
             (weights.pointer(as: Scalar.self) + start + keys.lowerBound).update(from: row, count: keys.count)

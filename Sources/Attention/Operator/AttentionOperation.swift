@@ -32,7 +32,7 @@ public struct AttentionOperation: Sendable {
         similarity: some Similarity = .scaledDotProduct, mask: AttentionMask = .none, bias: ScoreBias = .none,
         softCap: Double? = nil, sinks: Tensor? = nil
     ) {
-        if let softCap { precondition(softCap > 0, "The soft-cap is \(softCap); it must be above 0.") }
+        if let softCap { require(softCap > 0, "The soft-cap is \(softCap); it must be above 0.") }
         self.similarity = similarity
         self.mask = mask
         self.bias = bias
@@ -102,7 +102,7 @@ public struct AttentionOperation: Sendable {
 
     /// Stops the program unless everything fits together.
     func validated(queries: Tensor, keys: Tensor, values: Tensor) -> AttentionShape {
-        if let problem = problem(queries: queries, keys: keys, values: values) { preconditionFailure(problem) }
+        if let problem = problem(queries: queries, keys: keys, values: values) { stop(problem) }
         return AttentionShape(queries: queries, keys: keys, values: values)
     }
 }

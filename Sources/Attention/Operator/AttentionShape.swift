@@ -28,7 +28,7 @@ public struct AttentionShape: Sendable, Hashable {
     ///   - values: `[B, G, T_k, D_v]`.
     public init(queries: Tensor, keys: Tensor, values: Tensor) {
         if let problem = AttentionShape.problem(queries: queries.shape, keys: keys.shape, values: values.shape) {
-            preconditionFailure(problem)
+            stop(problem)
         }
         batchCount = queries.shape[0]
         headCount = queries.shape[1]

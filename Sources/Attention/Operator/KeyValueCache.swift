@@ -35,8 +35,8 @@ public struct KeyValueCache: Sendable {
         batchCount: Int, headCount: Int, keyDimension: Int, valueDimension: Int, window: Int? = nil,
         capacity: Int = 64, elementType: ElementType = .float32
     ) {
-        if let window { precondition(window > 0, "The window is \(window); it must hold at least the query itself.") }
-        precondition(elementType.isFloatingPoint, "A cache holds numbers, not \(elementType).")
+        if let window { require(window > 0, "The window is \(window); it must hold at least the query itself.") }
+        require(elementType.isFloatingPoint, "A cache holds numbers, not \(elementType).")
         self.window = window
         lengths = [Int](repeating: 0, count: batchCount)
         firstPositions = lengths
@@ -66,15 +66,15 @@ public struct KeyValueCache: Sendable {
     ///   - counts: How many of the `T` positions each sequence has; the rest is padding. `nil` means all.
     public mutating func append(keys: Tensor, values: Tensor, counts: [Int]? = nil) {
         for (name, given, stored) in [("Keys", keys, storedKeys), ("Values", values, storedValues)] {
-            precondition(
+            require(
                 given.rank == 4 && given.shape[0] == stored.shape[0] && given.shape[1] == stored.shape[1]
                     && given.shape[3] == stored.shape[3],
                 "\(name) are \(given.shape), but the cache holds \(stored.shape).")
         }
-        precondition(
+        require(
             keys.shape[2] == values.shape[2], "Keys \(keys.shape) and values \(values.shape) differ in length.")
         let counts = counts ?? [Int](repeating: keys.shape[2], count: lengths.count)
-        precondition(
+        require(
             counts.count == lengths.count && counts.allSatisfy { 0...keys.shape[2] ~= $0 },
             "The counts \(counts) are not \(lengths.count) numbers from 0 to \(keys.shape[2]).")
         makeRoom(for: counts)
@@ -113,7 +113,7 @@ public struct KeyValueCache: Sendable {
     /// The mask of a call: query `i` of sequence `b` is at position `lengths[b] - lastCounts[b] + i` of what is kept.
     private func mask(queryCount: Int) -> AttentionMask {
         let longest = lastCounts.max() ?? 0
-        precondition(
+        require(
             queryCount == longest || lastCounts.allSatisfy { $0 <= queryCount },
             "There are \(queryCount) queries, but \(longest) tokens were appended last.")
         let offsets = zip(lengths, lastCounts).map(-)

@@ -47,9 +47,9 @@ extension AttentionOperation {
                     // NaN is greater than nothing to `max`: keep it, so that it is not hidden.
                     let largest = scores.reduce(sink) { $1.isNaN ? $1 : max($0, $1) }
                     let seesNothing = scores.allSatisfy { $0 == -.infinity }
-                    let exponentials = seesNothing ? scores.map { _ in 0 } : scores.map { Double.exp($0 - largest) }
+                    let exponentials = scores.map { $0 == -.infinity ? 0 : Double.exp($0 - largest) }
                     let denominator = exponentials.reduce(sink == -.infinity ? 0 : Double.exp(sink - largest), +)
-                    let rowWeights = seesNothing ? exponentials : exponentials.map { $0 / denominator }
+                    let rowWeights = zip(exponentials, scores).map { $1 == -.infinity ? 0 : $0 / denominator }
                     logSumExp.append(seesNothing ? -.infinity : largest + .log(denominator))
                     weights += rowWeights
                     var average = [Double](repeating: 0, count: shape.valueDimension)

@@ -14,13 +14,13 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         let keys = readableRows(of: call.keys, mappedBy: form.keys)
         valueRows = readableRows(of: call.values, mappedBy: .identity)
         featureCount = keys.shape[3]
-        precondition(
+        require(
             call.path == .pairwise || queryRows.shape[3] == featureCount,
             "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
         packed = call.path == .packed ? transposed(keys, as: Scalar.self) : nil
         keyRows = keys
         if case .additive(let tensor) = form.operation {
-            precondition(
+            require(
                 tensor.elementCount == featureCount,
                 "There are \(tensor.elementCount) score weights for \(featureCount) features.")
             weights = tensor.converted(to: Scalar.elementType).contiguous()
@@ -80,7 +80,7 @@ private func mapped<Scalar: KernelScalar>(
     var featureCount = dimension
     var linear: (weight: Tensor, bias: [Scalar])?
     if case .linear(let weight, let bias) = map {
-        precondition(weight.shape[1] == dimension, "A weight of \(weight.shape) takes no rows of \(dimension).")
+        require(weight.shape[1] == dimension, "A weight of \(weight.shape) takes no rows of \(dimension).")
         featureCount = weight.shape[0]
         linear = (
             weight.converted(to: Scalar.elementType).contiguous(),

@@ -282,7 +282,7 @@ struct TiledAttention<Scalar: KernelScalar> {
             for index in 0..<count {
                 (output.pointer(as: UInt16.self) + position)[index] = BFloat16(Float(row[index])).bitPattern
             }
-        default: preconditionFailure("Attention has no output of type \(output.elementType).")
+        default: stop("Attention has no output of type \(output.elementType).")
         }
     }
 }

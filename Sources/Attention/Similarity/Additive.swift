@@ -22,12 +22,12 @@ public struct Additive: Similarity {
     ///   - bias: `b`, `[A]`, or none.
     public init(queryWeight: Tensor, keyWeight: Tensor, scoreWeight: Tensor, bias: Tensor? = nil) {
         let hidden = scoreWeight.elementCount
-        precondition(
+        require(
             scoreWeight.rank == 1 && queryWeight.rank == 2 && keyWeight.rank == 2
                 && queryWeight.shape[0] == hidden && keyWeight.shape[0] == hidden,
             "Additive attention needs [A, D], [A, D_k] and [A], not "
                 + "\(queryWeight.shape), \(keyWeight.shape) and \(scoreWeight.shape).")
-        if let bias { precondition(bias.shape == [hidden], "The bias is \(bias.shape), not [\(hidden)].") }
+        if let bias { require(bias.shape == [hidden], "The bias is \(bias.shape), not [\(hidden)].") }
         self.queryWeight = queryWeight
         self.keyWeight = keyWeight
         self.scoreWeight = scoreWeight

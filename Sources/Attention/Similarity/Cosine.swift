@@ -11,7 +11,7 @@ public struct Cosine: Similarity {
     ///
     /// - Parameter temperature: Divides the cosine; not 0.
     public init(temperature: Double = 1) {
-        precondition(temperature != 0 && temperature.isFinite, "The temperature is \(temperature); it must not be 0.")
+        require(temperature != 0 && temperature.isFinite, "The temperature is \(temperature); it must not be 0.")
         self.temperature = temperature
     }
 

@@ -11,7 +11,7 @@ public struct Gaussian: Similarity {
     ///
     /// - Parameter bandwidth: σ, in the unit of the vectors; above 0.
     public init(bandwidth: Double = 1) {
-        precondition(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
+        require(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
         self.bandwidth = bandwidth
     }
 

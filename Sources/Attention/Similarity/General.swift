@@ -11,7 +11,7 @@ public struct General: Similarity {
     ///
     /// - Parameter weight: `[D, D_k]`, for queries of `D` and keys of `D_k` elements.
     public init(weight: Tensor) {
-        precondition(weight.rank == 2, "The weight of a bilinear form is [D, D_k], not \(weight.shape).")
+        require(weight.rank == 2, "The weight of a bilinear form is [D, D_k], not \(weight.shape).")
         self.weight = weight
         elements = weight.doubles
     }

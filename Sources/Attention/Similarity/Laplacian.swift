@@ -10,7 +10,7 @@ public struct Laplacian: Similarity {
     ///
     /// - Parameter bandwidth: b, in the unit of the vectors; above 0.
     public init(bandwidth: Double = 1) {
-        precondition(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
+        require(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
         self.bandwidth = bandwidth
     }
 

@@ -17,7 +17,7 @@ public struct LinearAdditive: Similarity {
     ///   - queryWeight: `[D]`.
     ///   - keyWeight: `[D_k]`.
     public init(queryWeight: Tensor, keyWeight: Tensor) {
-        precondition(
+        require(
             queryWeight.rank == 1 && keyWeight.rank == 1,
             "The linear additive form needs [D] and [D_k], not \(queryWeight.shape) and \(keyWeight.shape).")
         self.queryWeight = queryWeight

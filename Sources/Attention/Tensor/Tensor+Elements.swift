@@ -24,7 +24,7 @@ extension Tensor {
 
     /// The elements in row-major order as `Int`; floating-point elements are refused.
     public var integers: [Int] {
-        precondition(!elementType.isFloatingPoint, "A \(elementType) tensor has no integers.")
+        require(!elementType.isFloatingPoint, "A \(elementType) tensor has no integers.")
         var values: [Int] = []
         values.reserveCapacity(elementCount)
         forEachRow { row in
@@ -44,10 +44,10 @@ extension Tensor {
     ///
     /// - Parameter indices: One per dimension, from 0.
     public subscript(indices: Int...) -> Double {
-        precondition(indices.count == rank, "\(indices) does not index the shape \(shape).")
+        require(indices.count == rank, "\(indices) does not index the shape \(shape).")
         var position = 0
         for (axis, index) in indices.enumerated() {
-            precondition(shape[axis] > index && index >= 0, "\(indices) leaves the shape \(shape).")
+            require(shape[axis] > index && index >= 0, "\(indices) leaves the shape \(shape).")
             position += index * strides[axis]
         }
         var value = 0.0
@@ -80,7 +80,7 @@ extension Tensor {
             }
             return result
         }
-        precondition(newType.isFloatingPoint, "\(elementType) cannot be converted to \(newType).")
+        require(newType.isFloatingPoint, "\(elementType) cannot be converted to \(newType).")
         forEachRow { row in
             switch newType {
             case .float64:

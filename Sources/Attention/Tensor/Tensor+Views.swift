@@ -7,7 +7,7 @@ extension Tensor {
     /// - Returns: The same tensor with `shape[axis] == range.count`.
     public func slice(axis: Int, range: Range<Int>) -> Tensor {
         let axis = resolved(axis)
-        precondition(
+        require(
             range.lowerBound >= 0 && range.upperBound <= shape[axis],
             "The range \(range) leaves axis \(axis) of \(shape).")
         var shape = shape
@@ -36,7 +36,7 @@ extension Tensor {
     /// - Parameter newShape: Has as many elements as the tensor.
     /// - Returns: The elements in row-major order, laid out as `newShape`.
     public func reshaped(to newShape: [Int]) -> Tensor {
-        precondition(
+        require(
             Tensor.elementCount(of: newShape) == elementCount,
             "\(shape) has \(elementCount) elements, \(newShape) has \(Tensor.elementCount(of: newShape)).")
         let source = contiguous()
@@ -51,11 +51,11 @@ extension Tensor {
     /// - Parameter newShape: The shape to repeat to.
     /// - Returns: A view with stride 0 along what is repeated.
     public func expanded(to newShape: [Int]) -> Tensor {
-        precondition(newShape.count >= rank, "\(shape) has more dimensions than \(newShape).")
+        require(newShape.count >= rank, "\(shape) has more dimensions than \(newShape).")
         let added = newShape.count - rank
         var newStrides = [Int](repeating: 0, count: newShape.count)
         for axis in shape.indices {
-            precondition(
+            require(
                 shape[axis] == newShape[axis + added] || shape[axis] == 1,
                 "\(shape) cannot be broadcast to \(newShape).")
             newStrides[axis + added] = shape[axis] == newShape[axis + added] ? strides[axis] : 0
@@ -69,8 +69,8 @@ extension Tensor {
     /// - Parameter headCount: `H`, which divides the last extent.
     /// - Returns: One slice of the last dimension per head.
     public func splittingHeads(_ headCount: Int) -> Tensor {
-        precondition(rank == 3, "Heads are split from [B, T, H·D], not from \(shape).")
-        precondition(
+        require(rank == 3, "Heads are split from [B, T, H·D], not from \(shape).")
+        require(
             headCount > 0 && shape[2] % headCount == 0, "\(headCount) heads do not divide the width of \(shape).")
         let dimension = shape[2] / headCount
         return Tensor(
@@ -83,13 +83,13 @@ extension Tensor {
     ///
     /// - Returns: The heads of each position side by side.
     public func mergingHeads() -> Tensor {
-        precondition(rank == 4, "Heads are merged from [B, H, T, D], not from \(shape).")
+        require(rank == 4, "Heads are merged from [B, H, T, D], not from \(shape).")
         return transposed(1, 2).reshaped(to: [shape[0], shape[2], shape[1] * shape[3]])
     }
 
     func resolved(_ axis: Int) -> Int {
         let index = axis < 0 ? axis + rank : axis
-        precondition(shape.indices.contains(index), "Axis \(axis) does not exist in \(shape).")
+        require(shape.indices.contains(index), "Axis \(axis) does not exist in \(shape).")
         return index
     }
 }

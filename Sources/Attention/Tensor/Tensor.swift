@@ -77,7 +77,7 @@ public struct Tensor: Sendable {
     }
 
     private init<Element>(copying values: [Element], shape: [Int], elementType: ElementType) {
-        precondition(
+        require(
             values.count == Tensor.elementCount(of: shape),
             "\(values.count) values do not fill the shape \(shape), which has \(Tensor.elementCount(of: shape)).")
         self.init(uninitialized: shape, elementType: elementType)
@@ -94,7 +94,7 @@ public struct Tensor: Sendable {
     ///   - elementType: How an element is stored.
     public init(copying bytes: UnsafeRawBufferPointer, shape: [Int], elementType: ElementType) {
         self.init(uninitialized: shape, elementType: elementType)
-        precondition(
+        require(
             bytes.count == storage.byteCount,
             "\(bytes.count) bytes do not fill \(elementType) \(shape), which has \(storage.byteCount).")
         if let source = bytes.baseAddress {
@@ -114,8 +114,8 @@ public struct Tensor: Sendable {
         elementType: ElementType
     ) {
         let needed = Tensor.elementCount(of: shape) * elementType.byteCount
-        precondition(bytes.count == needed, "\(bytes.count) bytes do not fill \(elementType) \(shape): \(needed).")
-        precondition(
+        require(bytes.count == needed, "\(bytes.count) bytes do not fill \(elementType) \(shape): \(needed).")
+        require(
             Int(bitPattern: bytes.baseAddress) % elementType.byteCount == 0,
             "The bytes are not aligned to \(elementType.byteCount); copy them instead.")
         self.init(
@@ -144,9 +144,9 @@ public struct Tensor: Sendable {
     static func elementCount(of shape: [Int]) -> Int {
         var count = 1
         for extent in shape {
-            precondition(extent >= 0, "The shape \(shape) has a negative extent.")
+            require(extent >= 0, "The shape \(shape) has a negative extent.")
             let (product, overflow) = count.multipliedReportingOverflow(by: extent)
-            precondition(!overflow, "The shape \(shape) has more elements than fit in memory.")
+            require(!overflow, "The shape \(shape) has more elements than fit in memory.")
             count = product
         }
         return count

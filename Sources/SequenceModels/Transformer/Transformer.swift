@@ -29,7 +29,7 @@ public struct Transformer: Sendable {
         configuration: TransformerConfiguration, embedding: WeightMatrix, layers: [TransformerLayer],
         finalNorm: Tensor, outputWeight: WeightMatrix? = nil
     ) {
-        precondition(
+        require(
             layers.count == configuration.layerCount,
             "There are \(layers.count) layers; the configuration has \(configuration.layerCount).")
         self.configuration = configuration
@@ -45,7 +45,7 @@ public struct Transformer: Sendable {
     /// - Returns: `[B, T, M]`.
     public func embed(_ tokens: [[Int]]) -> Tensor {
         let length = tokens.first?.count ?? 0
-        precondition(
+        require(
             tokens.allSatisfy { $0.count == length }, "Sequences of \(tokens.map(\.count)) tokens do not make a batch.")
         return embedding.rows(tokens.flatMap { $0 }).reshaped(to: [tokens.count, length, configuration.modelDimension])
     }
@@ -101,7 +101,7 @@ public struct Transformer: Sendable {
     /// - Returns: `[B, V]`.
     public func nextTokenLogits(after tokens: [[Int]], state: inout TransformerState) -> Tensor {
         let length = tokens.first?.count ?? 0
-        precondition(length > 0, "There is nothing to predict from: \(tokens).")
+        require(length > 0, "There is nothing to predict from: \(tokens).")
         let hidden = hiddenStates(of: embed(tokens), state: &state)
         return logits(of: hidden.slice(axis: 1, range: length - 1..<length))
             .reshaped(to: [tokens.count, outputWeight.rowCount])
@@ -131,7 +131,7 @@ public struct Transformer: Sendable {
                     queries: queries, keys: keys, values: values, returning: request)
             }
     ) -> (hiddenStates: Tensor, layers: [LayerTrace]) {
-        precondition(
+        require(
             embeddings.rank == 3 && embeddings.shape[2] == configuration.modelDimension,
             "Embeddings are \(embeddings.shape), not [B, T, \(configuration.modelDimension)].")
         let starts = starts ?? [Int](repeating: 0, count: embeddings.shape[0])

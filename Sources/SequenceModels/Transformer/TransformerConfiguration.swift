@@ -62,7 +62,7 @@ public struct TransformerConfiguration: Sendable, Hashable {
         feedForwardDimension: Int, vocabularySize: Int, contextLength: Int, norm: Norm, positions: Positions,
         feedForward: FeedForward
     ) {
-        precondition(
+        require(
             keyValueHeadCount > 0 && headCount % keyValueHeadCount == 0,
             "\(keyValueHeadCount) key-value heads do not divide \(headCount) heads.")
         self.modelDimension = modelDimension

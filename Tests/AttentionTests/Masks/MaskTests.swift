@@ -119,4 +119,16 @@ import Testing
             }
         }
     }
+
+    @Test func `offsets beyond any position overflow nothing`() {
+        let x = Tensor(zeros: [1, 1, 3, 2])
+        let everything = attention(queries: x, keys: x, values: x).floats
+        #expect(attention(queries: x, keys: x, values: x, mask: .causal(offset: .max)).floats == everything)
+        #expect(
+            attention(queries: x, keys: x, values: x, mask: .slidingWindow(left: .max, right: .max, offset: .max))
+                .floats == everything)
+        let hidden = AttentionOperation(mask: .causal(offset: .min))(
+            queries: x, keys: x, values: x, returning: AttentionRequest(logSumExp: true))
+        #expect(hidden.logSumExp?.floats == [-.infinity, -.infinity, -.infinity])
+    }
 }

@@ -207,4 +207,20 @@ import Testing
             queries: queries, keys: keys, values: values, returning: AttentionRequest(topKeyCount: 0))
         #expect(result.topKeys?.shape == [3, 2, 11, 0])
     }
+
+    @Test func `a masked key has weight zero also beside a key that is not a number`() {
+        let queries = Tensor([1 as Float, 1], shape: [1, 1, 2, 1])
+        let keys = Tensor([1 as Float, .nan, 2], shape: [1, 1, 3, 1])
+        let operation = AttentionOperation(mask: .causal(offset: 0))
+        let request = AttentionRequest(weights: 0..<2, keyWeightSums: true)
+        for result in [
+            operation(queries: queries, keys: keys, values: keys, returning: request),
+            operation.reference(queries: queries, keys: keys, values: keys, returning: request),
+        ] {
+            let weights = result.weights?.doubles ?? []
+            #expect(weights[..<3] == [1, 0, 0])
+            #expect(weights[3].isNaN && weights[4].isNaN && weights[5] == 0)
+            #expect(result.keyWeightSums?.doubles.last == 0)
+        }
+    }
 }

@@ -223,6 +223,13 @@ import Testing
         #expect(keysBefore.floats == before.0)
         #expect(valuesBefore.floats == before.1)
         #expect(cache.keys.floats == part(operands.keys, 0..<11).floats)
+        // Two that write the same positions, with room for both.
+        var (first, second) = (cache, cache)
+        first.append(keys: part(operands.keys, 11..<13), values: part(operands.values, 11..<13))
+        second.append(keys: part(other.keys, 0..<2), values: part(other.values, 0..<2))
+        #expect(part(first.keys, 11..<13).floats == part(operands.keys, 11..<13).floats)
+        #expect(part(first.values, 11..<13).floats == part(operands.values, 11..<13).floats)
+        #expect(part(second.values, 11..<13).floats == part(other.values, 0..<2).floats)
     }
 
     @Test func `a cache may be fed from its own views`() {
