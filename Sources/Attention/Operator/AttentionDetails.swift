@@ -74,22 +74,22 @@ struct AttentionDetails<Scalar: KernelScalar> {
         defer { withExtendedLifetime(scratch) {} }
         for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
             let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
-            let coverage = call.coverage(of: tile, keys: keys)
             if let scores, let stage = request.scores {
                 // A tile may be empty to the softmax and still be shown.
-                call.writeScores(tile, keys, coverage, operands, scratch, upTo: stage)
+                call.writeScores(tile, KeyTile(keys: keys, masked: [keys]), operands, scratch, upTo: stage)
                 for row in 0..<tile.queries.count {
                     let start = (item * shape.queryCount + tile.queries.lowerBound + row) * shape.keyCount
                     (scores.pointer(as: Scalar.self) + start + keys.lowerBound)
                         .update(from: scratch.scores + row * TileSize.keys, count: keys.count)
                 }
             }
-            if coverage == .empty { continue }
-            call.writeScores(tile, keys, coverage, operands, scratch)
+            guard let keyTile = call.keyTile(of: tile, in: keys) else { continue }
+            call.writeScores(tile, keyTile, operands, scratch)
             for row in 0..<tile.queries.count {
                 let index = rows.index(tile, shape) + row
                 if rows.seesAnything[index] {
-                    addRow(scratch.scores + row * TileSize.keys, keys, index, tile.queries.lowerBound + row, item)
+                    addRow(
+                        scratch.scores + row * TileSize.keys, keyTile.keys, index, tile.queries.lowerBound + row, item)
                 }
             }
         }

@@ -106,10 +106,11 @@ extension AttentionOperation {
                     let queries = range(queryBlock, by: TileSize.queries, upTo: shape.queryCount)
                     for keyBlock in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
                         let keys = range(keyBlock, by: TileSize.keys, upTo: shape.keyCount)
-                        let coverage = call.coverage(
-                            of: QueryTile(batch: batch, head: head, queries: queries), keys: keys)
+                        let tile = QueryTile(batch: batch, head: head, queries: queries)
+                        let keyTile = call.keyTile(of: tile, in: keys)
+                        let coverage = keyTile.map { $0.masked.isEmpty ? MaskCoverage.full : .partial } ?? .empty
                         counts[coverage, default: 0] += 1
-                        if coverage != .empty { pairs += queries.count * keys.count }
+                        pairs += queries.count * (keyTile?.keys.count ?? 0)
                     }
                 }
             }

@@ -53,11 +53,13 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         row(of: valueRows, tile.batch, tile.head / shape.groupSize, key)
     }
 
-    /// The transposed keys of the block that begins at `key`.
-    func packedKeys(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> UnsafePointer<Scalar> {
+    /// The transposed keys from `key` on, up to the end of its block, and how far apart their features are.
+    func packedKeys(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
         let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
+        let block = range(key / TileSize.keys, by: TileSize.keys, upTo: shape.keyCount)
         let start = (packed ?? keyRows).pointer(as: Scalar.self)
-        return UnsafePointer(start + (group * shape.keyCount + key) * featureCount)
+        let blockStart = start + (group * shape.keyCount + block.lowerBound) * featureCount
+        return (UnsafePointer(blockStart + key - block.lowerBound), block.count)
     }
 
     var additiveWeights: UnsafePointer<Scalar> {

@@ -72,17 +72,17 @@ struct TiledAttention<Scalar: KernelScalar> {
         scratch.average.update(repeating: 0, count: count * width)
 
         for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
-            let keyRange = range(block, by: TileSize.keys, upTo: shape.keyCount)
-            let coverage = coverage(of: tile, keys: keyRange)
-            if coverage == .empty { continue }
-            writeScores(tile, keyRange, coverage, operands, scratch)
+            let blockKeys = range(block, by: TileSize.keys, upTo: shape.keyCount)
+            guard let keyTile = keyTile(of: tile, in: blockKeys) else { continue }
+            let keyCount = keyTile.keys.count
+            writeScores(tile, keyTile, operands, scratch)
             for row in 0..<count {
                 let scores = scratch.scores + row * TileSize.keys
-                let blockMaximum = Scalar.maximum(scores, keyRange.count)
+                let blockMaximum = Scalar.maximum(scores, keyCount)
                 let newMaximum = max(rows.maximum[first + row], blockMaximum)
                 // A row with every key masked has maximum -∞, and -∞ - (-∞) is NaN: start such rows at 0.
                 let shift = newMaximum == -.infinity ? 0 : newMaximum
-                let sum = Scalar.expSum(scores, keyRange.count, shift: shift)
+                let sum = Scalar.expSum(scores, keyCount, shift: shift)
                 let correction = Scalar.exp(rows.maximum[first + row] - shift)
                 rows.sum[first + row] = rows.sum[first + row] * correction + sum
                 rows.maximum[first + row] = newMaximum
@@ -90,7 +90,7 @@ struct TiledAttention<Scalar: KernelScalar> {
                 if blockMaximum > -.infinity || sum.isNaN { rows.seesAnything[first + row] = true }
                 if correction != 1 { Scalar.scale(scratch.average + row * width, width, by: correction) }
             }
-            addValues(tile, keyRange, coverage, operands, scratch)
+            addValues(tile, keyTile, operands, scratch)
         }
 
         for row in 0..<count {
@@ -108,15 +108,16 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     /// Adds the weighted values of a block of keys to the averages.
     private func addValues(
-        _ tile: QueryTile, _ keyRange: Range<Int>, _ coverage: MaskCoverage,
-        _ operands: TileOperandBuffers<Scalar>, _ scratch: TileScratch<Scalar>
+        _ tile: QueryTile, _ keyTile: KeyTile, _ operands: TileOperandBuffers<Scalar>,
+        _ scratch: TileScratch<Scalar>
     ) {
         let width = shape.valueDimension
+        let keyRange = keyTile.keys
         let (rows, stride) = operands.valueRows(tile, from: keyRange.lowerBound, shape)
         let whole = TileOperands(
             out: scratch.average, outStride: width, a: UnsafePointer(scratch.scores), aStride: TileSize.keys,
             b: rows, bStride: stride, rows: tile.queries.count, columns: width, depth: keyRange.count)
-        guard coverage == .partial, hasNonFinite(rows, stride, keyRange.count, scratch) else {
+        guard !keyTile.masked.isEmpty, hasNonFinite(rows, stride, keyRange.count, scratch) else {
             Scalar.productAdd(whole)
             return
         }
@@ -155,6 +156,33 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     // MARK: - Scores
 
+    /// Returns the keys of a block that a tile of queries has to look at, or `nil` if there are none.
+    func keyTile(of tile: QueryTile, in keys: Range<Int>) -> KeyTile? {
+        switch coverage(of: tile, keys: keys) {
+        case .empty: return nil
+        case .full: return KeyTile(keys: keys, masked: [])
+        case .partial: break
+        }
+        guard let rule = operation.mask.rule else { return KeyTile(keys: keys, masked: [keys]) }
+        var visible: Range<Int>?
+        var masked: [Range<Int>] = []
+        for start in stride(from: keys.lowerBound, to: keys.upperBound, by: TileSize.keyStep) {
+            let part = start..<min(start + TileSize.keyStep, keys.upperBound)
+            let coverage = rule.coverage(
+                of: MaskTile(batch: tile.batch, head: tile.head, queries: tile.queries, keys: part))
+            if coverage != .empty { visible = (visible?.lowerBound ?? part.lowerBound)..<part.upperBound }
+            if coverage == .full { continue }
+            if let last = masked.last, last.upperBound == part.lowerBound {
+                masked[masked.count - 1] = last.lowerBound..<part.upperBound
+            } else {
+                masked.append(part)
+            }
+        }
+        guard let visible else { return nil }
+        if !operation.bias.rules.isEmpty { return KeyTile(keys: visible, masked: [visible]) }
+        return KeyTile(keys: visible, masked: masked.map { $0.clamped(to: visible) }.filter { !$0.isEmpty })
+    }
+
     /// Returns how much of a tile can matter; `partial` wherever scores have to be looked at one by one.
     func coverage(of tile: QueryTile, keys: Range<Int>) -> MaskCoverage {
         let mask =
@@ -165,9 +193,10 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     /// Writes the scores of a tile, up to a stage on their way to the softmax, in rows of `TileSize.keys`.
     func writeScores(
-        _ tile: QueryTile, _ keyRange: Range<Int>, _ coverage: MaskCoverage,
-        _ operands: TileOperandBuffers<Scalar>, _ scratch: TileScratch<Scalar>, upTo stage: ScoreStage = .biased
+        _ tile: QueryTile, _ keyTile: KeyTile, _ operands: TileOperandBuffers<Scalar>,
+        _ scratch: TileScratch<Scalar>, upTo stage: ScoreStage = .biased
     ) {
+        let keyRange = keyTile.keys
         writeSimilarities(tile, keyRange, operands, scratch)
         let scale = Scalar(form.scale)
         for row in 0..<tile.queries.count {
@@ -175,8 +204,11 @@ struct TiledAttention<Scalar: KernelScalar> {
             if scale != 1 { Scalar.scale(scores, keyRange.count, by: scale) }
             if stage == .similarity { continue }
             if let softCap = operation.softCap { Scalar.softCap(scores, keyRange.count, cap: Scalar(softCap)) }
-            if stage == .softCapped || coverage == .full { continue }
-            mask(scores, tile, tile.queries.lowerBound + row, keyRange, scratch)
+            if stage == .softCapped { continue }
+            for run in keyTile.masked {
+                let start = run.lowerBound - keyRange.lowerBound
+                mask(scores + start, tile, tile.queries.lowerBound + row, run, scratch)
+            }
         }
     }
 
@@ -203,9 +235,10 @@ struct TiledAttention<Scalar: KernelScalar> {
                         columns: keyRange.count))
             }
         case .packed:
+            let (keys, keyStride) = operands.packedKeys(tile, from: keyRange.lowerBound, shape)
             let packed = TileOperands(
                 out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride,
-                b: operands.packedKeys(tile, from: keyRange.lowerBound, shape), bStride: keyRange.count,
+                b: keys, bStride: keyStride,
                 rows: tile.queries.count, columns: keyRange.count, depth: operands.featureCount)
             switch form.operation {
             case .product, .pairwise: Scalar.product(packed)
@@ -312,6 +345,17 @@ enum TileSize {
     static let queries = 96
     /// With the queries, a block of scores that stays in a second-level cache of 512 KiB.
     static let keys = 512
+    /// A tile that a mask shows in part is narrowed to a multiple of this. A multiple of two vectors, so that an
+    /// element keeps its lane in sums: what is cut away had weight 0, and leaves every bit as it was.
+    static let keyStep = 64
+}
+
+/// The keys of a block that a tile of queries has to look at.
+struct KeyTile {
+    /// From the first key that any of the queries may see to the last, in steps of `TileSize.keyStep`.
+    let keys: Range<Int>
+    /// Where scores are biased or masked one by one; elsewhere no mask code runs.
+    let masked: [Range<Int>]
 }
 
 /// A block of queries of one head.
