@@ -38,18 +38,27 @@ struct `An explanation by SmolLM2` {
                 }
                 #expect(abs(word.attention - sum(weights) / Double(layers * heads)) < Self.weightTolerance)
             }
-            // The first token is a sink in every Llama, whatever it is.
-            #expect(explanation.words.map(\.isSink) == explanation.words.indices.map { $0 == 0 })
-            #expect(abs(sum(explanation.words.compactMap(\.attentionWithoutSink)) - 1) < 1e-6)
+            // The first token is a sink in most texts, whatever it is.
+            let hasSink = last > 0 && explanation.words[0].attention >= 0.3
+            #expect(explanation.words.map(\.isSink) == explanation.words.indices.map { $0 == 0 && hasSink })
+            if hasSink { #expect(abs(sum(explanation.words.compactMap(\.attentionWithoutSink)) - 1) < 1e-6) }
 
             let exponentials = prompt.lastLogits.map { exp(Double($0)) }
-            for (prediction, token) in zip(explanation.nextWords, prompt.topIDs.suffix(10)) {
-                let expected = exponentials[Int(token)] / sum(exponentials)
-                // A logit may be off by 2e-3, and a probability by twice that share.
-                #expect(abs(prediction.probability - expected) < 4e-3 * expected + 1e-6)
-                #expect(prediction.text == (try model.tokenizer.decode([token])))
+            let total = sum(exponentials)
+            // A logit may be off by 2e-3, and a probability by twice that share.
+            func isClose(_ probability: Double, _ token: Int32) -> Bool {
+                abs(probability - exponentials[Int(token)] / total) < 4e-3 * probability
+            }
+            let likeliest = prompt.topIDs.suffix(10)
+            for (prediction, token) in zip(explanation.nextWords, likeliest) {
+                #expect(isClose(prediction.probability, token))
+                // Two that are equally likely may change places.
+                let names = try likeliest.filter { isClose(prediction.probability, $0) }
+                    .map { try model.tokenizer.decode([$0]) }
+                #expect(names.contains(prediction.text))
             }
         }
+        #expect(prompts.contains { $0.tokenIDs.count > 1 })
     }
 
     @Test(arguments: [(0, 0), (11, 4), (29, 8)])
