@@ -62,6 +62,9 @@ let package = Package(
             name: "attendTests", dependencies: ["attend", "Attention", "ModelFiles", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "ReadmeTests", dependencies: ["Attention", "AttentionInspection", "PretrainedModels"],
+            swiftSettings: strict),
+        .testTarget(
             name: "ConformanceTests", dependencies: ["Attention", "ModelFiles"], swiftSettings: strict),
     ]
 )
