@@ -43,6 +43,24 @@ let package = Package(
         .testTarget(
             name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels"], swiftSettings: strict),
         .testTarget(name: "ModelFilesTests", dependencies: ["ModelFiles"], swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["ModelFiles"], path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(
+            name: "SequenceModelsTests", dependencies: ["SequenceModels", "Attention", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "PretrainedModelsTests",
+            dependencies: ["PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "AttentionInspectionTests",
+            dependencies: [
+                "AttentionInspection", "PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport",
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "attendTests", dependencies: ["attend", "Attention", "ModelFiles", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "ReadmeTests", dependencies: ["Attention", "AttentionInspection", "PretrainedModels"],
             swiftSettings: strict),

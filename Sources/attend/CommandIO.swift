@@ -51,7 +51,8 @@ enum ColorChoice: String, CaseIterable, ExpressibleByArgument {
 /// Progress, notes and errors.
 enum StandardError {
     static func write(_ text: String) {
-        FileHandle.standardError.write(Data(text.utf8))
+        // Where standard error is closed, there is nobody to tell.
+        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
     }
 }
 
@@ -101,6 +102,8 @@ func writeOutput(_ text: String) throws {
 
 /// Reads standard input to its end, or up to a limit.
 ///
+/// The line end that `echo` and editors put last is no part of the text.
+///
 /// - Throws: `CommandFailure` when it is longer, or no UTF-8.
 func readStandardInput(limit: Int = 64 << 20) throws -> String {
     var bytes: [UInt8] = []
@@ -117,11 +120,12 @@ func readStandardInput(limit: Int = 64 << 20) throws -> String {
             throw CommandFailure.failure("standard input has more than \(limit) bytes; give a shorter text.")
         }
     }
-    guard let text = String(validating: bytes, as: UTF8.self) else {
+    guard var text = String(validating: bytes, as: UTF8.self) else {
         let offset = firstInvalidByte(of: bytes)
         throw CommandFailure.failure(
             "standard input is not UTF-8 (at byte \(offset)). Convert it, for example with iconv.")
     }
+    if text.last?.isNewline == true { text.removeLast() }
     return text
 }
 

@@ -35,11 +35,11 @@ struct ComputeCommand: ParsableCommand {
     @Option(help: "Multiplies the dot product or the squared distance; scaled-dot has 1/√D by default.")
     var scale: Double?
 
-    @Option(help: "Divides the cosine.")
-    var temperature: Double = 1
+    @Option(help: "Divides the cosine; 1 by default.")
+    var temperature: Double?
 
-    @Option(help: "The bandwidth of gaussian and laplacian.")
-    var bandwidth: Double = 1
+    @Option(help: "The bandwidth of gaussian and laplacian; 1 by default.")
+    var bandwidth: Double?
 
     @Option(help: ArgumentHelp("Which keys a query may see: \(MaskExpression.help)", valueName: "mask"))
     var mask: String = "none"
@@ -117,7 +117,7 @@ struct ComputeCommand: ParsableCommand {
 
     private func operation(_ tensors: [String: Tensor], batchCount: Int) throws -> AttentionOperation {
         let known =
-            ["queries", "keys", "values", "mask", "bias", "sinks", "score_bias"] + similarity.tensorNames
+            ["queries", "keys", "values", "mask", "bias", "sinks"] + similarity.tensorNames
         if let unknown = tensors.keys.sorted().first(where: { !known.contains($0) }) {
             throw CommandFailure.failure(
                 "The file holds '\(unknown)', which --similarity \(similarity.rawValue) does not use. Known: "
@@ -134,6 +134,9 @@ struct ComputeCommand: ParsableCommand {
                         + "4 dimensions.")
             }
             bias = .tensor(tensor)
+        }
+        if let sinks = tensors["sinks"], !sinks.elementType.isFloatingPoint {
+            throw CommandFailure.failure("'sinks' is of type \(sinks.elementType); it must hold numbers.")
         }
         var operation = AttentionOperation(
             mask: try MaskExpression.mask(mask, batchCount: batchCount, booleans: tensors["mask"]), bias: bias,

@@ -25,7 +25,7 @@ struct ExplainCommand: ParsableCommand {
               and with --layer and --head: steps {layer, head, keyValueHead, headsSharingKeys, queryPosition,
               queryText, scale, queryBeforeRotation, query, keys [{position, text, word, keyBeforeRotation, key,
               value, dotProduct, scaled, masked, weight, weightedValue}], output}.
-            Fields without a value (effect left out, a masked score) are absent.
+            Where there is no value (effect left out, a masked score), the field is null.
             """)
 
     @Argument(help: ArgumentHelp("The text; - reads standard input.", valueName: "sentence"))
@@ -79,6 +79,10 @@ struct ExplainCommand: ParsableCommand {
                 let model = try LanguageModel(path: try ModelLocator().path(of: model))
                 explanation = try model.explanation(
                     of: text, target: target.map(Target.word) ?? .last, options: options)
+                if json {
+                    try writeOutput(try explanation.json())
+                    return
+                }
             } catch let error as PretrainedModelError {
                 throw CommandFailure.failure(error.description)
             } catch let error as InspectionError {
@@ -86,10 +90,6 @@ struct ExplainCommand: ParsableCommand {
                 case .notFinite, .tokenizer: throw CommandFailure.failure(error.description)
                 default: throw CommandFailure.usage(error.description)
                 }
-            }
-            if json {
-                try writeOutput(try explanation.json())
-                return
             }
             let style: TextStyle = common.isColored ? .ansi : .plain
             try writeOutput(explanation.text(style: style, width: terminalWidth()))

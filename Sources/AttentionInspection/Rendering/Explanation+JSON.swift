@@ -5,7 +5,7 @@ extension Explanation {
     /// [{`text`, `attention`, `attentionWithoutSink`, `contribution`, `effect`, `isSink`, `isVisible`}], `nextWords`
     /// [{`text`, `probability`}], `notes`, and `steps` where a layer and a head were named.
     ///
-    /// Fields that have no value are left out. Vectors are whole.
+    /// Where there is no value, the field is `null`. Vectors are whole.
     ///
     /// - Returns: UTF-8 with a line end; keys in alphabetical order.
     /// - Throws: `InspectionError.notFinite` if a number is not finite: JSON has no such numbers.

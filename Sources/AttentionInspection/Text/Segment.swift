@@ -4,13 +4,20 @@ public struct Segment: Sendable, Hashable {
     public let text: String
     /// Which tokens it consists of.
     public let tokens: Range<Int>
+
+    /// Whether there is nothing to read in it.
+    var isWhiteSpace: Bool { text == Self.whiteSpace || text.trimmingWhiteSpace.isEmpty }
+
+    /// What white space without a word after it is shown as.
+    private static let whiteSpace = "\u{2423}"
 }
 
 extension Segment {
     /// Merges tokens to words.
     ///
-    /// A word is a run of letters, marks, digits and what joins them (an apostrophe or a hyphen between two of
-    /// them), or a run of other characters that are no white space. White space belongs to the word after it, as it
+    /// A word is a run of letters, digits and what joins them (an apostrophe, a hyphen or a point between two of
+    /// them), or a run of other characters that are no white space. Marks and invisible joiners belong to what they
+    /// follow. White space belongs to the word after it, as it
     /// does in the tokens. Where a token covers parts of two words, they are one segment: every token belongs to
     /// exactly one.
     ///
@@ -45,18 +52,20 @@ extension Segment {
             case other
         }
         let scalars = Array(String(decoding: text, as: UTF8.self).unicodeScalars)
-        func kind(_ scalar: Unicode.Scalar) -> Kind {
+        func kind(_ scalar: Unicode.Scalar, after previous: Kind) -> Kind {
             if scalar.properties.isWhitespace { return .space }
             switch scalar.properties.generalCategory {
-            case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter,
-                .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .letterNumber, .otherNumber,
-                .connectorPunctuation:
+            case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .decimalNumber,
+                .letterNumber, .otherNumber, .connectorPunctuation:
                 return .word
+            // Accents, an emoji's variation selector and invisible joiners belong to what they follow.
+            case .nonspacingMark, .spacingMark, .enclosingMark, .format: return previous == .space ? .word : previous
             default: return .other
             }
         }
-        let joiners: Set<Unicode.Scalar> = ["'", "\u{2019}", "-", "\u{2010}", "\u{00AD}", "."]
-        var kinds = scalars.map(kind)
+        let joiners: Set<Unicode.Scalar> = ["'", "\u{2019}", "-", "\u{2010}", "."]
+        var kinds: [Kind] = []
+        for scalar in scalars { kinds.append(kind(scalar, after: kinds.last ?? .space)) }
         for index in scalars.indices.dropFirst().dropLast() where joiners.contains(scalars[index]) {
             if kinds[index - 1] == .word && kinds[index + 1] == .word { kinds[index] = .word }
         }
@@ -71,11 +80,18 @@ extension Segment {
     }
 
     private static func trimmed(_ bytes: ArraySlice<UInt8>) -> String {
-        let scalars = String(decoding: bytes, as: UTF8.self).unicodeScalars
+        let text = String(decoding: bytes, as: UTF8.self).trimmingWhiteSpace
+        return text.isEmpty ? whiteSpace : text
+    }
+}
+
+extension String {
+    /// The text without the white space around it.
+    var trimmingWhiteSpace: String {
         let isSpace = { (scalar: Unicode.Scalar) in scalar.properties.isWhitespace }
-        guard let first = scalars.firstIndex(where: { !isSpace($0) }),
-            let last = scalars.lastIndex(where: { !isSpace($0) })
-        else { return "\u{2423}" }
-        return String(scalars[first...last])
+        guard let first = unicodeScalars.firstIndex(where: { !isSpace($0) }),
+            let last = unicodeScalars.lastIndex(where: { !isSpace($0) })
+        else { return "" }
+        return String(unicodeScalars[first...last])
     }
 }

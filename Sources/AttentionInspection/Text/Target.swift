@@ -1,10 +1,11 @@
 /// Which word is to be explained.
 public enum Target: Sendable, Hashable {
-    /// The last word.
+    /// The last word; white space at the end is none.
     case last
     /// The word at a position, from 0.
     case position(Int)
-    /// The word with this text; or, where no word has it and it is a number, the word at that position.
+    /// The word with this text, if need be but for case and the white space around it; or, where no word has it and
+    /// it is a number, the word at that position.
     case word(String)
 
     /// Returns the index of the segment that is meant.
@@ -16,19 +17,22 @@ public enum Target: Sendable, Hashable {
     func index(in segments: [Segment]) throws(InspectionError) -> Int {
         let words = segments.map(\.text)
         switch self {
-        case .last: return segments.count - 1
+        case .last: return segments.lastIndex { !$0.isWhiteSpace } ?? segments.count - 1
         case .position(let position):
             guard segments.indices.contains(position) else {
                 throw .targetNotFound(target: "\(position)", words: words)
             }
             return position
         case .word(let text):
-            var positions = words.indices.filter { words[$0] == text }
-            if positions.isEmpty {
-                positions = words.indices.filter { words[$0].lowercased() == text.lowercased() }
+            // A token's text begins with a space that nobody types.
+            let readings: [(String) -> String] = [
+                { $0 }, { $0.trimmingWhiteSpace }, { $0.trimmingWhiteSpace.lowercased() },
+            ]
+            for reading in readings {
+                let positions = words.indices.filter { reading(words[$0]) == reading(text) }
+                if positions.count > 1 { throw .ambiguousTarget(target: text, positions: positions) }
+                if let position = positions.first { return position }
             }
-            if positions.count > 1 { throw .ambiguousTarget(target: text, positions: positions) }
-            if let position = positions.first { return position }
             if let position = Int(text), segments.indices.contains(position) { return position }
             throw .targetNotFound(target: text, words: words)
         }

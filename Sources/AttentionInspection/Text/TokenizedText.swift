@@ -19,6 +19,12 @@ struct TokenizedText {
                 throw InspectionError.sentenceTooLong(
                     tokenCount: ids.count + leading.count, contextLength: contextLength)
             }
+            // An unknown token stands for other bytes than its own: nothing then tells the words apart.
+            let bytes = Array(sentence.utf8)
+            guard try tokenizer.decodeBytes(ids) == bytes else {
+                throw InspectionError.tokenizer(
+                    "The model's vocabulary lacks characters of the sentence. Leave them out, or use another model.")
+            }
             var ends: [Int] = []
             var texts = leadingTexts
             for id in ids {
@@ -26,7 +32,7 @@ struct TokenizedText {
                 texts.append(try tokenizer.decode([id]))
             }
             wordSegments = Segment.words(
-                of: Array(sentence.utf8), tokenEnds: ends, leadingTokenTexts: leadingTexts)
+                of: bytes, tokenEnds: ends, leadingTokenTexts: leadingTexts)
             tokenSegments = texts.enumerated().map { Segment(text: $1, tokens: $0..<$0 + 1) }
             tokenTexts = texts
             ids.insert(contentsOf: leading, at: 0)

@@ -34,7 +34,7 @@ struct MaskExpression {
         }
         // Far more than any position, and far from where sums of positions would overflow.
         func number(_ text: Substring) throws -> Int {
-            guard let number = Int(text), abs(number) <= 1 << 40 else { throw wrong() }
+            guard let number = Int(text), number.magnitude <= 1 << 40 else { throw wrong() }
             return number
         }
         func reach(_ text: Substring) throws -> Int? {

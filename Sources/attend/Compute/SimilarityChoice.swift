@@ -13,11 +13,11 @@ enum SimilarityChoice: String, CaseIterable, ExpressibleByArgument {
     case gaussian
     case laplacian
 
-    /// The tensors that the measure takes from the file.
+    /// The tensors that the measure takes from the file; `score_bias` may be absent.
     var tensorNames: [String] {
         switch self {
         case .general: ["weight"]
-        case .additive: ["query_weight", "key_weight", "score_weight"]
+        case .additive: ["query_weight", "key_weight", "score_weight", "score_bias"]
         case .linearAdditive: ["query_weight", "key_weight"]
         default: []
         }
@@ -33,12 +33,17 @@ enum SimilarityChoice: String, CaseIterable, ExpressibleByArgument {
     /// - Returns: What the operator takes.
     /// - Throws: `CommandFailure` when a number or tensor is missing or does not fit.
     func measure(
-        scale: Double?, temperature: Double, bandwidth: Double, tensors: [String: Tensor]
+        scale: Double?, temperature: Double?, bandwidth: Double?, tensors: [String: Tensor]
     ) throws -> any Similarity {
-        let known: [SimilarityChoice] = [.scaledDot, .dot, .euclidean]
-        if scale != nil && !known.contains(self) {
-            throw CommandFailure.usage("--scale has no meaning for \(rawValue); it is for scaled-dot, dot, euclidean.")
+        let options: [(name: String, value: Double?, measures: [SimilarityChoice])] = [
+            ("--scale", scale, [.scaledDot, .dot, .euclidean]), ("--temperature", temperature, [.cosine]),
+            ("--bandwidth", bandwidth, [.gaussian, .laplacian]),
+        ]
+        for (name, value, measures) in options where value != nil && !measures.contains(self) {
+            let list = measures.map(\.rawValue).joined(separator: ", ")
+            throw CommandFailure.usage("\(name) has no meaning for \(rawValue); it is for \(list).")
         }
+        let (temperature, bandwidth) = (temperature ?? 1, bandwidth ?? 1)
         func tensor(_ name: String, rank: Int) throws -> Tensor {
             guard let tensor = tensors[name] else {
                 throw CommandFailure.usage("--similarity \(rawValue) needs the tensor '\(name)' in the file.")

@@ -26,6 +26,7 @@ enum TensorFile {
         var result: [String: Tensor] = [:]
         let file = try SafetensorsFile(path: path)
         for tensor in file.tensors {
+            try requireElements(tensor.name, tensor.shape, in: path)
             let type: ElementType
             switch tensor.elementType {
             case .float64: type = .float64
@@ -87,9 +88,17 @@ enum TensorFile {
                 throw wrong("holds something that is neither number nor boolean")
             }
         }
+        try requireElements(name, shape, in: path)
         try collect(value, 0)
         if !booleans.isEmpty && !numbers.isEmpty { throw wrong("mixes numbers and booleans") }
         return booleans.isEmpty ? Tensor(numbers, shape: shape) : Tensor(booleans, shape: shape)
+    }
+
+    /// Refuses tensors without elements, whose other extents could be anything, and so take any time and memory.
+    private static func requireElements(_ name: String, _ shape: [Int], in path: String) throws {
+        if shape.contains(0) {
+            throw CommandFailure.failure("'\(name)' in '\(path)' has shape \(shape): it holds nothing to compute with.")
+        }
     }
 
     /// Returns tensors as a JSON object of nested arrays; a number that JSON does not have becomes `null`.

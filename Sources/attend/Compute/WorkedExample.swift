@@ -13,7 +13,7 @@ struct WorkedExample {
     private let measure: any Similarity
     private let name: String
 
-    init(similarity: SimilarityChoice, scale: Double?, temperature: Double, bandwidth: Double) throws {
+    init(similarity: SimilarityChoice, scale: Double?, temperature: Double?, bandwidth: Double?) throws {
         guard similarity.tensorNames.isEmpty else {
             throw CommandFailure.usage(
                 "--example has no weights for \(similarity.rawValue). Choose a measure without weights, or give a file."
@@ -42,7 +42,8 @@ struct WorkedExample {
         let exponentials = scores.map { Foundation.exp($0 - largest) }
         let sum = exponentials.reduce(0, +)
         var lines = [
-            "\"The FBI is chasing\": what \"chasing\" attends to, by \(name), with made-up vectors of three numbers.",
+            "\"The FBI is chasing\": what \"chasing\" attends to, by \(name).",
+            "The vectors of three numbers are made up; the arithmetic is the operator's.",
             "", "1. Each word has a key k and a value v; the target has a query q.", "",
             "   q of chasing  \(vector(Self.query[...]))", "",
         ]
@@ -53,13 +54,13 @@ struct WorkedExample {
                     + vector(Self.values[range]))
         }
         lines += [
-            "", "2. How well does each key match the query? The scores, and their softmax e^score / Σ e^score:", "",
+            "", "2. How well does each key match the query? Scores, and e^score / Σ e^score:", "",
         ]
         for (index, word) in Self.words.enumerated() {
             lines.append(
                 "   \(word.padding(toLength: 8, withPad: " ", startingAt: 0))  score "
                     + String(
-                        format: "%8.4f   e^(score - max) %8.5f / %8.5f   weight α %8.5f", scores[index],
+                        format: "%8.4f  e^(score-max) %7.5f / %7.5f = α %7.5f", scores[index],
                         exponentials[index], sum, weights[index]))
         }
         lines += ["", "3. The average of the values, weighted by α:", ""]
@@ -71,7 +72,7 @@ struct WorkedExample {
                     + String(format: "%8.5f", weights[index])
                     + " · \(vector(Self.values[range])) = \(vector(weighted[...]))")
         }
-        lines.append("                                          Σ = \(vector(result.output.floats[...]))")
+        lines.append("                                             Σ = \(vector(result.output.floats[...]))")
         return lines.joined(separator: "\n") + "\n"
     }
 }
