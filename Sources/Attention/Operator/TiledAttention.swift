@@ -345,8 +345,10 @@ enum TileSize {
     static let queries = 96
     /// With the queries, a block of scores that stays in a second-level cache of 512 KiB.
     static let keys = 512
-    /// A tile that a mask shows in part is narrowed to a multiple of this. A multiple of two vectors, so that an
-    /// element keeps its lane in sums: what is cut away had weight 0, and leaves every bit as it was.
+    /// A tile that a mask shows in part is narrowed to a multiple of this.
+    ///
+    /// It is a multiple of two vectors, so that an element keeps its lane in sums: what is cut away had weight 0, and
+    /// leaves every bit as it was.
     static let keyStep = 64
 }
 

@@ -14,7 +14,7 @@
 /// ```
 ///
 /// The compiler specialises the loop over a tile of queries and keys for it, in the user's own module.
-/// Measures that are a dot product or a distance in disguise say so in ``form`` and run on the vector kernels.
+/// Measures that are a dot product or a distance in disguise say so in ``form(queryDimension:)`` and run on the vector kernels.
 public protocol Similarity: Sendable {
     /// Returns the score of one query and one key: the definition, which every faster path is tested against.
     ///

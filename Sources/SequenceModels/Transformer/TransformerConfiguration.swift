@@ -1,10 +1,10 @@
 public import Attention
 
-/// The sizes and choices that make a Transformer: BERT, Llama and one's own differ in nothing else.
+/// The sizes and choices that make a Transformer; families of models differ in nothing else.
 public struct TransformerConfiguration: Sendable, Hashable {
     /// How activations are normalised before each block.
     public enum Norm: Sendable, Hashable {
-        /// ``Attention/rmsNorm(_:weight:axis:epsilon:)``.
+        /// By the root of the mean square, `rmsNorm`.
         case rms(epsilon: Double)
     }
 
