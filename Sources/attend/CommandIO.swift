@@ -120,22 +120,11 @@ func readStandardInput(limit: Int = 64 << 20) throws -> String {
             throw CommandFailure.failure("standard input has more than \(limit) bytes; give a shorter text.")
         }
     }
-    guard var text = String(validating: bytes, as: UTF8.self) else {
-        let offset = firstInvalidByte(of: bytes)
+    if let offset = bytes.withUnsafeBytes(\.offsetOfInvalidUTF8) {
         throw CommandFailure.failure(
             "standard input is not UTF-8 (at byte \(offset)). Convert it, for example with iconv.")
     }
+    var text = String(decoding: bytes, as: UTF8.self)
     if text.last?.isNewline == true { text.removeLast() }
     return text
-}
-
-private func firstInvalidByte(of bytes: [UInt8]) -> Int {
-    var (low, high) = (0, bytes.count)
-    // The longest prefix that is valid, or lacks nothing but the end of its last character.
-    while low < high {
-        let middle = (low + high + 1) / 2
-        let isValid = (0...3).contains { String(validating: bytes[..<max(0, middle - $0)], as: UTF8.self) != nil }
-        if isValid { low = middle } else { high = middle - 1 }
-    }
-    return (0...3).map { max(0, low - $0) }.first { String(validating: bytes[..<$0], as: UTF8.self) != nil } ?? 0
 }

@@ -16,10 +16,10 @@ import Testing
         func models(_ environment: [String: String]) -> String {
             ModelLocator(environment: environment).modelsFolder
         }
-        #expect(models(["XDG_CACHE_HOME": "/cache", "HOME": "/home/me"]) == "/cache/swift-attention/models")
-        #expect(models(["XDG_CACHE_HOME": "cache", "HOME": "/home/me"]) == "/home/me/.cache/swift-attention/models")
-        #expect(models(["XDG_CACHE_HOME": "", "HOME": "/home/me"]) == "/home/me/.cache/swift-attention/models")
-        #expect(models(["HOME": "/home/me"]) == "/home/me/.cache/swift-attention/models")
+        #expect(models(["XDG_CACHE_HOME": "/cache", "HOME": "/house/me"]) == "/cache/swift-attention/models")
+        #expect(models(["XDG_CACHE_HOME": "cache", "HOME": "/house/me"]) == "/house/me/.cache/swift-attention/models")
+        #expect(models(["XDG_CACHE_HOME": "", "HOME": "/house/me"]) == "/house/me/.cache/swift-attention/models")
+        #expect(models(["HOME": "/house/me"]) == "/house/me/.cache/swift-attention/models")
     }
 
     @Test func `takes a file by its path`() throws {

@@ -46,7 +46,7 @@ extension UnsafeRawBufferPointer {
     }
 
     /// The offset of the first byte that is not part of valid UTF-8, or `nil`.
-    var offsetOfInvalidUTF8: Int? {
+    package var offsetOfInvalidUTF8: Int? {
         var offset = 0
         while offset < count {
             // Eight ASCII bytes at once.
