@@ -123,7 +123,8 @@ extension AttentionOperation {
             tileSize: (TileSize.queries, TileSize.keys), emptyTileCount: counts[.empty] ?? 0,
             fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,
             operationCount: 2 * pairs * (featureCount + shape.valueDimension),
-            extraByteCount: extra * size + queryRows * (2 * size + 1) + ComputeThreads.count * tileBytes,
+            extraByteCount: extra * size + queryRows * (2 * size + 1)
+                + ComputeThreads.count * call.headsPerItem * tileBytes,
             threadCount: ComputeThreads.count)
     }
 }

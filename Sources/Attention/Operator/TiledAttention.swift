@@ -36,14 +36,17 @@ struct TiledAttention<Scalar: KernelScalar> {
         let output = emptyOutput()
         let rows = RowStatistics<Scalar>(shape)
         let blockCount = blocks(of: shape.queryCount, by: TileSize.queries)
-        let itemCount = shape.batchCount * shape.headCount * blockCount
-        parallel(itemCount) { item in
+        let headCount = headsPerItem
+        parallel(shape.batchCount * (shape.headCount / max(1, headCount)) * blockCount) { item in
             // From the last block down: under a causal mask it is the heaviest.
             let block = blockCount - 1 - item % blockCount
-            let (batch, head) = (item / blockCount).quotientAndRemainder(dividingBy: shape.headCount)
-            let tile = QueryTile(
-                batch: batch, head: head, queries: range(block, by: TileSize.queries, upTo: shape.queryCount))
-            attend(tile, operands, rows, output)
+            let firstHead = item / blockCount * headCount
+            let tiles = (firstHead..<firstHead + headCount).map { head in
+                QueryTile(
+                    batch: head / shape.headCount, head: head % shape.headCount,
+                    queries: range(block, by: TileSize.queries, upTo: shape.queryCount))
+            }
+            attend(tiles, operands, rows, output)
         }
         var result = AttentionResult(output: output)
         if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
@@ -53,51 +56,82 @@ struct TiledAttention<Scalar: KernelScalar> {
         return result
     }
 
-    /// Averages the values for one block of queries of one head.
+    /// How many heads one thread takes at a time.
+    ///
+    /// All that share keys and values, so that these are read once, where there are few queries and reading is what takes
+    /// the time, and as long as every thread has an item. A head's result has the same bits whatever heads it is computed beside.
+    var headsPerItem: Int {
+        guard path == .rows else { return 1 }
+        let itemCount =
+            shape.batchCount * shape.keyValueHeadCount * blocks(of: shape.queryCount, by: TileSize.queries)
+        let wanted = shape.groupSize * itemCount / max(1, ComputeThreads.count)
+        return (1...max(1, shape.groupSize)).last { shape.groupSize % $0 == 0 && $0 <= max(1, wanted) } ?? 1
+    }
+
+    /// Averages the values for one block of queries of each of some heads that share keys and values.
     private func attend(
-        _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor
+        _ tiles: [QueryTile], _ operands: TileOperandBuffers<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor
     ) {
-        let count = tile.queries.count
-        let width = shape.valueDimension
-        let scratch = TileScratch<Scalar>(rows: count, width: width)
-        // The pointers taken from it do not keep it alive.
-        defer { withExtendedLifetime(scratch) {} }
+        let scratches = tiles.map { TileScratch<Scalar>(rows: $0.queries.count, width: shape.valueDimension) }
+        // The pointers taken from them do not keep them alive.
+        defer { withExtendedLifetime(scratches) {} }
+        for (tile, scratch) in zip(tiles, scratches) { begin(tile, rows, scratch) }
+        for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
+            let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
+            for (tile, scratch) in zip(tiles, scratches) { add(keys, to: tile, operands, rows, scratch) }
+        }
+        for (tile, scratch) in zip(tiles, scratches) { finish(tile, rows, scratch, output) }
+    }
+
+    /// Starts the averages at zero and the denominators with the sink.
+    private func begin(_ tile: QueryTile, _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>) {
         let sink = operation.sinks.map { Scalar($0[tile.head]) } ?? -.infinity
         let first = rows.index(tile, shape)
-        for row in 0..<count {
-            rows.maximum[first + row] = sink
-            rows.sum[first + row] = sink == -.infinity ? 0 : 1
-            rows.seesAnything[first + row] = false
+        for row in first..<first + tile.queries.count {
+            rows.maximum[row] = sink
+            rows.sum[row] = sink == -.infinity ? 0 : 1
+            rows.seesAnything[row] = false
         }
-        scratch.average.update(repeating: 0, count: count * width)
+        scratch.average.update(repeating: 0, count: tile.queries.count * shape.valueDimension)
+    }
 
-        for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
-            let blockKeys = range(block, by: TileSize.keys, upTo: shape.keyCount)
-            guard let keyTile = keyTile(of: tile, in: blockKeys) else { continue }
-            let keyCount = keyTile.keys.count
-            writeScores(tile, keyTile, operands, scratch)
-            for row in 0..<count {
-                let scores = scratch.scores + row * TileSize.keys
-                let blockMaximum = Scalar.maximum(scores, keyCount)
-                let newMaximum = max(rows.maximum[first + row], blockMaximum)
-                // A row with every key masked has maximum -∞, and -∞ - (-∞) is NaN: start such rows at 0.
-                let shift = newMaximum == -.infinity ? 0 : newMaximum
-                let sum = Scalar.expSum(scores, keyCount, shift: shift)
-                let correction = Scalar.exp(rows.maximum[first + row] - shift)
-                rows.sum[first + row] = rows.sum[first + row] * correction + sum
-                rows.maximum[first + row] = newMaximum
-                // `maximum` passes over NaN; a row of nothing but NaN shows in the sum.
-                if blockMaximum > -.infinity || sum.isNaN { rows.seesAnything[first + row] = true }
-                if correction != 1 { Scalar.scale(scratch.average + row * width, width, by: correction) }
-            }
-            addValues(tile, keyTile, operands, scratch)
+    /// Takes a block of keys and values into the averages.
+    private func add(
+        _ blockKeys: Range<Int>, to tile: QueryTile, _ operands: TileOperandBuffers<Scalar>,
+        _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>
+    ) {
+        guard let keyTile = keyTile(of: tile, in: blockKeys) else { return }
+        let keyCount = keyTile.keys.count
+        let width = shape.valueDimension
+        let first = rows.index(tile, shape)
+        writeScores(tile, keyTile, operands, scratch)
+        for row in 0..<tile.queries.count {
+            let scores = scratch.scores + row * TileSize.keys
+            let blockMaximum = Scalar.maximum(scores, keyCount)
+            let newMaximum = max(rows.maximum[first + row], blockMaximum)
+            // A row with every key masked has maximum -∞, and -∞ - (-∞) is NaN: start such rows at 0.
+            let shift = newMaximum == -.infinity ? 0 : newMaximum
+            let sum = Scalar.expSum(scores, keyCount, shift: shift)
+            let correction = Scalar.exp(rows.maximum[first + row] - shift)
+            rows.sum[first + row] = rows.sum[first + row] * correction + sum
+            rows.maximum[first + row] = newMaximum
+            // `maximum` passes over NaN; a row of nothing but NaN shows in the sum.
+            if blockMaximum > -.infinity || sum.isNaN { rows.seesAnything[first + row] = true }
+            if correction != 1 { Scalar.scale(scratch.average + row * width, width, by: correction) }
         }
+        addValues(tile, keyTile, operands, scratch)
+    }
 
-        for row in 0..<count {
+    /// Divides the averages by the denominators, and writes them to the output.
+    private func finish(
+        _ tile: QueryTile, _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>, _ output: Tensor
+    ) {
+        let width = shape.valueDimension
+        let first = rows.index(tile, shape)
+        for row in 0..<tile.queries.count {
             let average = scratch.average + row * width
-            let sum = rows.sum[first + row]
             if rows.seesAnything[first + row] {
-                for index in 0..<width { average[index] /= sum }
+                for index in 0..<width { average[index] /= rows.sum[first + row] }
             }
             let position =
                 tile.batch * output.strides[0] + tile.head * output.strides[1]
