@@ -7,12 +7,14 @@ struct Attend: ParsableCommand {
         commandName: "attend",
         abstract: "Shows what a language model attends to, and every number on the way.",
         discussion: """
-            attend "The FBI is chasing"                          what the last word attends to
-            attend "The FBI is chasing" --target FBI             … what another word does
-            attend "The FBI is chasing" --layer 11 --head 4 --steps
-                                                                 every step of one head
-            attend compute vectors.json --similarity cosine      the operator on your own vectors
-            attend compute --example                             … on an example that fits the screen
+            What the last word attends to, what another word does, every step of one head:
+              attend "The FBI is chasing"
+              attend "The FBI is chasing" --target FBI
+              attend "The FBI is chasing" --layer 11 --head 4 --steps
+
+            The operator on your own vectors, and on an example that fits the screen:
+              attend compute vectors.json --similarity cosine
+              attend compute --example
             """,
         version: "0.1.0",
         subcommands: [ExplainCommand.self, ComputeCommand.self],

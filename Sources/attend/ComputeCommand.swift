@@ -9,17 +9,22 @@ struct ComputeCommand: ParsableCommand {
         commandName: "compute",
         abstract: "Runs attention on your own queries, keys and values.",
         discussion: """
-            The file is .safetensors or .json with the tensors 'queries', 'keys' and 'values':
-              [T, D]          one head
-              [H, T, D]       several heads; keys and values may have fewer, which queries then share
-              [B, H, T, D]    a batch
-              [B, T, H·D]     with --heads
-            and, if wanted: 'mask' (booleans, true = may see; with --mask file), 'bias' (added to the scores), 'sinks'
-            (one number per head), 'weight' for general, 'query_weight', 'key_weight', 'score_weight', 'score_bias' for
-            additive and linear-additive. JSON is {"queries": [[0.1, …], …], …}.
+            The file is .safetensors or .json with 'queries', 'keys' and 'values':
 
-            The result is JSON on standard output, or a file: 'output', and what --weights, --scores and
-            --log-sum-exp add. A NaN among the inputs is reported, never hidden; JSON shows it as null.
+              [T, D]        one head
+              [H, T, D]     several heads; keys and values may have fewer, which
+                            queries then share
+              [B, H, T, D]  a batch
+              [B, T, H·D]   with --heads
+
+            and, if wanted, 'mask' (booleans, true = may see; with --mask file), 'bias'
+            (added to the scores), 'sinks' (one number per head), 'weight' for general,
+            and 'query_weight', 'key_weight', 'score_weight', 'score_bias' for additive
+            and linear-additive. JSON is {"queries": [[0.1, …], …], …}.
+
+            The result is JSON on standard output, or a file: 'output', and what
+            --weights, --scores and --log-sum-exp add. A NaN among the inputs is
+            reported, never hidden; JSON shows it as null.
             """)
 
     @Argument(help: ArgumentHelp("The file with queries, keys and values.", valueName: "file"))

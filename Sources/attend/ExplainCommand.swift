@@ -9,22 +9,32 @@ struct ExplainCommand: ParsableCommand {
         abstract: "Shows how much the target word attends to each word, from a real model's own numbers.",
         discussion: """
             For each word three figures:
-              attention     the mean weight α over layers and heads; the weight on a word is the sum over its
-                            tokens, a target of several tokens is their mean. Where the first word is an attention
-                            sink (0.3 and more for being first), it is shown apart and the bars share out the rest.
-              contribution  per layer the norm of α·v·W_O summed over the heads, as a share over the words,
-                            averaged over the layers: what attention really adds.
-              effect        how much the prediction at the target changes, in bits of Kullback-Leibler divergence,
-                            when the word's input embedding is replaced by the mean embedding. It takes a run per
-                            word, and is left out on long sentences unless --effect always asks for it.
+
+              attention     The mean weight α over layers and heads. The weight on a word
+                            is the sum over its tokens; a target of several tokens is
+                            their mean. Where the first word is an attention sink (0.3
+                            and more for being first), it is shown apart, and the bars
+                            share out the rest.
+              contribution  What attention really adds: per layer the norm of α·v·W_O
+                            summed over the heads, as a share over the words, averaged
+                            over the layers.
+              effect        How much the prediction at the target changes, in bits of
+                            Kullback-Leibler divergence, when the word's input embedding
+                            is replaced by the mean embedding. It takes a run per word,
+                            and is left out on long sentences unless --effect always.
 
             Layers, heads and positions count from 0. --json prints one object:
+
               model, scope, unit, target {index, text},
-              words [{text, attention, attentionWithoutSink, contribution, effect, isSink, isVisible}],
+              words [{text, attention, attentionWithoutSink, contribution, effect,
+                isSink, isVisible}],
               nextWords [{text, probability}], notes [text],
-              and with --layer and --head: steps {layer, head, keyValueHead, headsSharingKeys, queryPosition,
-              queryText, scale, queryBeforeRotation, query, keys [{position, text, word, keyBeforeRotation, key,
-              value, dotProduct, scaled, masked, weight, weightedValue}], output}.
+              and with --layer and --head: steps {layer, head, keyValueHead,
+                headsSharingKeys, queryPosition, queryText, scale,
+                queryBeforeRotation, query, keys [{position, text, word,
+                keyBeforeRotation, key, value, dotProduct, scaled, masked, weight,
+                weightedValue}], output}.
+
             Where there is no value (effect left out, a masked score), the field is null.
             """)
 
