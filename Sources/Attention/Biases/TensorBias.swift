@@ -1,14 +1,12 @@
 /// A tensor of numbers to add.
 struct TensorBias: BiasRule {
+    /// Readable by pair.
     let values: Tensor
 
     func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
-        var position = 0
-        for (axis, index) in [batch, head, query, key].enumerated() where values.shape[axis] != 1 {
-            position += index * values.strides[axis]
-        }
         var value = 0.0
-        values.read(into: &value, from: position, count: 1, stride: 1)
+        values.read(
+            into: &value, from: values.position(batch: batch, head: head, query: query, key: key), count: 1, stride: 1)
         return value
     }
 
@@ -16,12 +14,8 @@ struct TensorBias: BiasRule {
     func read<Scalar: AttentionScalar>(
         into out: UnsafeMutablePointer<Scalar>, batch: Int, head: Int, query: Int, keys: Range<Int>
     ) {
-        var position = 0
-        for (axis, index) in [batch, head, query, keys.lowerBound].enumerated() where values.shape[axis] != 1 {
-            position += index * values.strides[axis]
-        }
-        let stride = values.shape[3] == 1 ? 0 : values.strides[3]
-        values.read(into: out, from: position, count: keys.count, stride: stride)
+        let position = values.position(batch: batch, head: head, query: query, key: keys.lowerBound)
+        values.read(into: out, from: position, count: keys.count, stride: values.strides[3])
     }
 
     func problem(for shape: AttentionShape) -> String? {
@@ -39,7 +33,6 @@ extension ScoreBias {
     public static func tensor(_ values: Tensor) -> ScoreBias {
         require(values.elementType.isFloatingPoint, "A bias holds numbers, not \(values.elementType).")
         require(values.rank <= 4, "A bias has at most 4 dimensions, not \(values.shape).")
-        let leading = [Int](repeating: 1, count: 4 - values.rank)
-        return ScoreBias(TensorBias(values: values.expanded(to: leading + values.shape)))
+        return ScoreBias(TensorBias(values: values.readableByPair()))
     }
 }

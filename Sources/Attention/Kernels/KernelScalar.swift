@@ -52,6 +52,16 @@ struct TileOperands<Scalar> {
     let rows: Int
     let columns: Int
     let depth: Int
+
+    /// Calls a kernel with the operands.
+    func run(
+        _ kernel: (
+            UnsafeMutablePointer<Scalar>, Int, UnsafePointer<Scalar>, Int, UnsafePointer<Scalar>, Int, Int, Int, Int
+        )
+            -> Void
+    ) {
+        kernel(out, outStride, a, aStride, b, bStride, rows, columns, depth)
+    }
 }
 
 /// What the tiled operator asks of the C kernels, in `Float` and `Double`.
@@ -72,35 +82,15 @@ protocol KernelScalar: AttentionScalar {
 extension Float: KernelScalar {
     static var elementType: ElementType { .float32 }
 
-    static func product(_ tile: TileOperands<Float>) {
-        Kernels.current.product(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func product(_ tile: TileOperands<Float>) { tile.run(Kernels.current.product) }
 
-    static func productAdd(_ tile: TileOperands<Float>) {
-        Kernels.current.product_add(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func productAdd(_ tile: TileOperands<Float>) { tile.run(Kernels.current.product_add) }
 
-    static func squaredDistance(_ tile: TileOperands<Float>) {
-        Kernels.current.squared_distance(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func squaredDistance(_ tile: TileOperands<Float>) { tile.run(Kernels.current.squared_distance) }
 
-    static func absoluteDistance(_ tile: TileOperands<Float>) {
-        Kernels.current.absolute_distance(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func absoluteDistance(_ tile: TileOperands<Float>) { tile.run(Kernels.current.absolute_distance) }
 
-    static func dotRows(_ tile: TileOperands<Float>) {
-        Kernels.current.dot_rows(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func dotRows(_ tile: TileOperands<Float>) { tile.run(Kernels.current.dot_rows) }
 
     static func additive(_ tile: TileOperands<Float>, weights: UnsafePointer<Float>) {
         Kernels.current.additive(
@@ -128,35 +118,15 @@ extension Float: KernelScalar {
 extension Double: KernelScalar {
     static var elementType: ElementType { .float64 }
 
-    static func product(_ tile: TileOperands<Double>) {
-        Kernels.float64.product(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func product(_ tile: TileOperands<Double>) { tile.run(Kernels.float64.product) }
 
-    static func productAdd(_ tile: TileOperands<Double>) {
-        Kernels.float64.product_add(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func productAdd(_ tile: TileOperands<Double>) { tile.run(Kernels.float64.product_add) }
 
-    static func squaredDistance(_ tile: TileOperands<Double>) {
-        Kernels.float64.squared_distance(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func squaredDistance(_ tile: TileOperands<Double>) { tile.run(Kernels.float64.squared_distance) }
 
-    static func absoluteDistance(_ tile: TileOperands<Double>) {
-        Kernels.float64.absolute_distance(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func absoluteDistance(_ tile: TileOperands<Double>) { tile.run(Kernels.float64.absolute_distance) }
 
-    static func dotRows(_ tile: TileOperands<Double>) {
-        Kernels.float64.dot_rows(
-            tile.out, tile.outStride, tile.a, tile.aStride, tile.b, tile.bStride, tile.rows, tile.columns,
-            tile.depth)
-    }
+    static func dotRows(_ tile: TileOperands<Double>) { tile.run(Kernels.float64.dot_rows) }
 
     static func additive(_ tile: TileOperands<Double>, weights: UnsafePointer<Double>) {
         Kernels.float64.additive(

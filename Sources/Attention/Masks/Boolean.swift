@@ -1,30 +1,19 @@
 /// A tensor that says for each pair whether the query may see the key.
 struct BooleanMask: MaskRule {
+    /// Readable by pair.
     let allowed: Tensor
 
-    private func position(batch: Int, head: Int, query: Int) -> Int {
-        // The tensor was expanded to four dimensions, its strides 0 where it repeats.
-        batch * allowed.strides[0] + head * allowed.strides[1] + query * allowed.strides[2]
-    }
-
-    private func index(_ value: Int, axis: Int) -> Int {
-        allowed.shape[axis] == 1 ? 0 : value
-    }
-
     func allows(batch: Int, head: Int, query: Int, key: Int) -> Bool {
-        let start = position(batch: index(batch, axis: 0), head: index(head, axis: 1), query: index(query, axis: 2))
-        return allowed.pointer(as: UInt8.self)[start + index(key, axis: 3) * allowed.strides[3]] != 0
+        let position = allowed.position(batch: batch, head: head, query: query, key: key)
+        return allowed.pointer(as: UInt8.self)[position] != 0
     }
 
     func fill(
         _ allowed: UnsafeMutableBufferPointer<Bool>, batch: Int, head: Int, query: Int, keys: Range<Int>
     ) {
-        let start = position(batch: index(batch, axis: 0), head: index(head, axis: 1), query: index(query, axis: 2))
-        let stride = self.allowed.shape[3] == 1 ? 0 : self.allowed.strides[3]
-        let source = self.allowed.pointer(as: UInt8.self) + start
-        for (index, key) in keys.enumerated() {
-            allowed[index] = source[key * stride] != 0
-        }
+        let position = self.allowed.position(batch: batch, head: head, query: query, key: keys.lowerBound)
+        let row = self.allowed.pointer(as: UInt8.self) + position
+        for index in 0..<keys.count { allowed[index] = row[index * self.allowed.strides[3]] != 0 }
     }
 
     func problem(for shape: AttentionShape) -> String? {
@@ -45,7 +34,6 @@ extension AttentionMask {
     public static func boolean(_ allowed: Tensor) -> AttentionMask {
         require(allowed.elementType == .bool, "A boolean mask holds bool, not \(allowed.elementType).")
         require(allowed.rank <= 4, "A mask has at most 4 dimensions, not \(allowed.shape).")
-        let leading = [Int](repeating: 1, count: 4 - allowed.rank)
-        return AttentionMask(BooleanMask(allowed: allowed.expanded(to: leading + allowed.shape)))
+        return AttentionMask(BooleanMask(allowed: allowed.readableByPair()))
     }
 }

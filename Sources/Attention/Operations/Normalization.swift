@@ -92,6 +92,7 @@ private struct NormalizedRows {
 
     /// Returns `(x - center) · factor · weight + bias`, with center and factor of each row from `statistics`.
     func map(_ statistics: (UnsafeBufferPointer<Float>, Int) -> (center: Double, factor: Double)) -> Tensor {
+        defer { withExtendedLifetime(self) {} }
         let result = Tensor(uninitialized: input.shape, elementType: .float32)
         let rowCount = rowLength == 0 ? 0 : input.elementCount / rowLength
         let scale = weight.pointer(as: Float.self)

@@ -152,6 +152,7 @@ public struct WeightMatrix: Sendable {
 
     /// Writes one row as float32.
     func decode(row: Int, to out: UnsafeMutablePointer<Float>) {
+        defer { withExtendedLifetime(storage) {} }
         let source = storage.base + byteOffset + row * rowByteCount
         if format == .float32 && Int(bitPattern: source) % 4 == 0 {
             out.update(from: source.assumingMemoryBound(to: Float.self), count: columnCount)

@@ -51,12 +51,20 @@ struct AttentionDetails<Scalar: KernelScalar> {
 
     func fill(_ result: inout AttentionResult) {
         let shape = call.shape
-        // One head is one thread's: its key sums are added in the order of its queries.
-        parallel(shape.batchCount * shape.headCount) { item in
-            let (batch, head) = item.quotientAndRemainder(dividingBy: shape.headCount)
-            for block in 0..<blocks(of: shape.queryCount, by: TileSize.queries) {
-                let queries = range(block, by: TileSize.queries, upTo: shape.queryCount)
-                fill(QueryTile(batch: batch, head: head, queries: queries), item)
+        let blockCount = blocks(of: shape.queryCount, by: TileSize.queries)
+        func fillBlock(_ sequence: Int, _ block: Int) {
+            let (batch, head) = sequence.quotientAndRemainder(dividingBy: shape.headCount)
+            let queries = range(block, by: TileSize.queries, upTo: shape.queryCount)
+            fill(QueryTile(batch: batch, head: head, queries: queries), sequence)
+        }
+        if request.keyWeightSums {
+            // One head is one thread's: its key sums are added in the order of its queries.
+            parallel(shape.batchCount * shape.headCount) { sequence in
+                for block in 0..<blockCount { fillBlock(sequence, block) }
+            }
+        } else {
+            parallel(shape.batchCount * shape.headCount * blockCount) { item in
+                fillBlock(item / blockCount, item % blockCount)
             }
         }
         result.weights = weights
@@ -89,7 +97,8 @@ struct AttentionDetails<Scalar: KernelScalar> {
                 let index = rows.index(tile, shape) + row
                 if rows.seesAnything[index] {
                     addRow(
-                        scratch.scores + row * TileSize.keys, keyTile.keys, index, tile.queries.lowerBound + row, item)
+                        scratch.scores + row * TileSize.keys, keyTile.keys, index, tile.queries.lowerBound + row, item,
+                        visible: keyTile.masked.isEmpty ? nil : scratch.visible + row * TileSize.keys)
                 }
             }
         }
@@ -104,14 +113,15 @@ struct AttentionDetails<Scalar: KernelScalar> {
         let row = topScores.pointer(as: Scalar.self) + index * count
         let maximum = rows.maximum[index]
         _ = Scalar.expSum(row, count, shift: maximum == -.infinity ? 0 : maximum)
-        if rows.seesAnything[index] {
-            for place in 0..<count { row[place] /= rows.sum[index] }
-        }
+        guard let topKeys else { return }
+        let keys = topKeys.pointer(as: Int32.self) + index * count
+        for place in 0..<count where keys[place] >= 0 { row[place] /= rows.sum[index] }
     }
 
     /// Turns a row of scores into weights and takes them into account.
     private func addRow(
-        _ row: UnsafeMutablePointer<Scalar>, _ keys: Range<Int>, _ index: Int, _ query: Int, _ item: Int
+        _ row: UnsafeMutablePointer<Scalar>, _ keys: Range<Int>, _ index: Int, _ query: Int, _ item: Int,
+        visible: UnsafePointer<Bool>?
     ) {
         let (maximum, sum) = (rows.maximum[index], rows.sum[index])
         // By score: weights may be 0, all alike, where scores are far apart.
@@ -125,16 +135,18 @@ struct AttentionDetails<Scalar: KernelScalar> {
             // -Σ w ln w with ln w = (score - maximum) - ln sum, which loses no digits where w is near 1.
             let logSum = Scalar.log(sum)
             var entropy: Scalar = 0
-            for key in 0..<keys.count where row[key] != -.infinity {
+            for key in 0..<keys.count where visible?[key] ?? true {
                 let logWeight = row[key] - maximum - logSum
-                entropy -= .exp(logWeight) * logWeight
+                let weight = Scalar.exp(logWeight)
+                // w ln w tends to 0 with w; 0 · -∞ would be NaN.
+                if weight != 0 { entropy -= weight * logWeight }
             }
             rowEntropy.pointer(as: Scalar.self)[index] += entropy
         }
-        // A row of nothing but NaN has no maximum.
+        // A row of nothing but NaN, or of scores beyond the type's range, has no maximum.
         _ = Scalar.expSum(row, keys.count, shift: maximum == -.infinity ? 0 : maximum)
         // A masked key has weight 0, also beside a key whose score is NaN: 0 / NaN would be NaN.
-        for key in 0..<keys.count where row[key] != 0 { row[key] /= sum }
+        for key in 0..<keys.count where visible?[key] ?? true { row[key] /= sum }
         if let weights, let wanted = request.weights, wanted.contains(query) {
             let start = (item * wanted.count + query - wanted.lowerBound) * call.shape.keyCount
             (weights.pointer(as: Scalar.self) + start + keys.lowerBound).update(from: row, count: keys.count)

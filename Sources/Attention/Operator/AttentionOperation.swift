@@ -19,6 +19,8 @@ public struct AttentionOperation: Sendable {
     /// Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023 (arXiv:2309.17453), as a
     /// learned logit.
     public var sinks: Tensor?
+    /// How many of the queries of each sequence are no padding, if a cache says so; all of them otherwise.
+    var queryCounts: [Int]?
 
     /// Creates an operation.
     ///
@@ -32,7 +34,6 @@ public struct AttentionOperation: Sendable {
         similarity: some Similarity = .scaledDotProduct, mask: AttentionMask = .none, bias: ScoreBias = .none,
         softCap: Double? = nil, sinks: Tensor? = nil
     ) {
-        if let softCap { require(softCap > 0, "The soft-cap is \(softCap); it must be above 0.") }
         self.similarity = similarity
         self.mask = mask
         self.bias = bias
@@ -89,6 +90,9 @@ public struct AttentionOperation: Sendable {
         let shape = AttentionShape(queries: queries, keys: keys, values: values)
         if let problem = similarity.problem(queryDimension: shape.queryDimension, keyDimension: shape.keyDimension) {
             return problem
+        }
+        if let softCap, !(softCap > 0 && Float(softCap).isFinite && Float(softCap) > 0) {
+            return "The soft-cap is \(softCap); it must be above 0, and a finite float32."
         }
         if let problem = mask.rule?.problem(for: shape) { return problem }
         for rule in bias.rules {
@@ -149,7 +153,8 @@ public struct AttentionRequest: Sendable {
     }
 }
 
-/// A stage on the way from the dot product to the weights: modes 0 to 2 of ONNX's `qk_matmul_output_mode`.
+/// A stage on the way from the dot product to the weights: modes 0 to 2 of ONNX's `qk_matmul_output_mode`, as ONNX 1.22
+/// and later define them.
 public enum ScoreStage: Int, Sendable, CaseIterable {
     /// The similarity, scale included. Masked pairs show theirs as well.
     case similarity = 0
@@ -195,7 +200,7 @@ public struct AttentionResult: Sendable {
 ///   - values: `[B, G, T_k, D_v]`.
 ///   - similarity: How well a key matches a query; the dot product divided by √D by default.
 ///   - mask: Which keys a query may see. `.causal(offset:)` lets query `i` see keys up to `i + offset`. A query
-///     that may see nothing yields zeros, never NaN.
+///     that may see nothing yields zeros, never NaN. (A NaN or an overflow in what it does see shows, as it should.)
 ///   - bias: What is added to the scores.
 ///   - softCap: Limits the scores to ±softCap before bias and mask.
 ///   - sinks: `[H]`, a score per head that joins the denominator alone.

@@ -14,9 +14,10 @@ public struct AttentionPlan: Sendable, CustomStringConvertible {
     public let fullTileCount: Int
     /// Tiles whose scores are masked or biased one by one.
     public let partialTileCount: Int
-    /// Floating-point operations of the products and averages in the tiles that are not skipped.
+    /// Floating-point operations of the products and averages in the tiles that are not skipped, and of the passes over
+    /// the scores that a request adds.
     public let operationCount: Int
-    /// Bytes beyond operands and output: copies of the operands, row sums, and a tile per thread.
+    /// Bytes beyond operands and output: what was asked for, copies of the operands, row sums, and a tile per thread.
     public let extraByteCount: Int
     /// Threads that take part.
     public let threadCount: Int
@@ -66,17 +67,20 @@ extension AttentionOperation {
         } else {
             featureCount = shape.keyDimension
         }
-        switch call.path {
-        case .packed: reasons.append("keys are transposed once per key-value head and serve every query")
-        case .rows:
-            reasons.append(
-                "\(shape.queryCount) quer\(shape.queryCount == 1 ? "y" : "ies") times \(shape.groupSize) heads "
-                    + "per key-value head are too few to pay for transposing the keys")
-        case .pairwise: reasons.append("\(type(of: similarity)) gives its score pair by pair")
+        for path in Set(call.paths).sorted(by: { "\($0)" < "\($1)" }) {
+            switch path {
+            case .packed: reasons.append("keys are transposed once per key-value head and serve every query")
+            case .rows:
+                reasons.append(
+                    "\(shape.queryCount) quer\(shape.queryCount == 1 ? "y" : "ies") times \(shape.groupSize) heads "
+                        + "per key-value head are too few to pay for transposing the keys")
+            case .pairwise: reasons.append("\(type(of: similarity)) gives its score pair by pair")
+            }
         }
         if Scalar.self == Double.self { reasons.append("queries are float64: plain float64 kernels") }
         var extra =
-            call.path == .packed ? shape.batchCount * shape.keyValueHeadCount * shape.keyCount * featureCount : 0
+            call.paths.contains(.packed)
+            ? shape.batchCount * shape.keyValueHeadCount * shape.keyCount * featureCount : 0
         for (name, tensor, map) in [
             ("queries", call.queries, call.form.queries), ("keys", call.keys, call.form.keys),
             ("values", call.values, .identity),
@@ -116,14 +120,25 @@ extension AttentionOperation {
             }
         }
         let queryRows = shape.batchCount * shape.headCount * shape.queryCount
+        let sequences = shape.batchCount * shape.headCount
+        let requested =
+            sequences * (request.weights?.count ?? 0) * shape.keyCount
+            + (request.scores == nil ? 0 : queryRows * shape.keyCount)
+            + (request.keyWeightSums ? sequences * shape.keyCount : 0)
+            + (request.rowEntropy ? queryRows : 0) + (request.logSumExp ? queryRows : 0)
+        let topKeyBytes = queryRows * (request.topKeyCount ?? 0) * (size + 4)
+        var scorePasses = pairs
+        if request.needsSecondPass { scorePasses += pairs }
+        if request.scores != nil { scorePasses += queryRows * shape.keyCount }
         let tileBytes = TileScratch<Scalar>.byteCount(
             rows: min(TileSize.queries, shape.queryCount), width: shape.valueDimension)
         return AttentionPlan(
-            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name, path: "\(call.path)", reasons: reasons,
+            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name,
+            path: Set(call.paths.map { "\($0)" }).sorted().joined(separator: " and "), reasons: reasons,
             tileSize: (TileSize.queries, TileSize.keys), emptyTileCount: counts[.empty] ?? 0,
             fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,
-            operationCount: 2 * pairs * (featureCount + shape.valueDimension),
-            extraByteCount: extra * size + queryRows * (2 * size + 1)
+            operationCount: 2 * (scorePasses * featureCount + pairs * shape.valueDimension),
+            extraByteCount: (extra + requested) * size + topKeyBytes + queryRows * (2 * size + 1)
                 + ComputeThreads.count * call.headsPerItem * tileBytes,
             threadCount: ComputeThreads.count)
     }

@@ -107,6 +107,7 @@ public struct KeyValueCache: Sendable {
     ) -> AttentionResult {
         var operation = operation
         operation.mask = operation.mask & mask(queryCount: queries.shape[2])
+        operation.queryCounts = lastCounts
         return operation(queries: queries, keys: keys, values: values, returning: request)
     }
 
@@ -114,7 +115,7 @@ public struct KeyValueCache: Sendable {
     private func mask(queryCount: Int) -> AttentionMask {
         let longest = lastCounts.max() ?? 0
         require(
-            queryCount == longest || lastCounts.allSatisfy { $0 <= queryCount },
+            queryCount >= longest,
             "There are \(queryCount) queries, but \(longest) tokens were appended last.")
         let offsets = zip(lengths, lastCounts).map(-)
         var mask = AttentionMask.causal(offsets: offsets)

@@ -23,12 +23,15 @@ extension AttentionOperation {
         var output: [Double] = []
         var logSumExp: [Double] = []
         var weights: [Double] = []
+        var topKeys: [Int32] = []
+        var topWeights: [Double] = []
         for batch in 0..<shape.batchCount {
             for head in 0..<shape.headCount {
                 let group = batch * shape.keyValueHeadCount + head / shape.groupSize
                 for query in 0..<shape.queryCount {
                     let queryRow = (batch * shape.headCount + head) * shape.queryCount + query
                     var scores: [Double] = []
+                    var isVisible: [Bool] = []
                     for key in 0..<shape.keyCount {
                         var score = similarity.score(
                             query: q.span.extracting(row(queryRow, shape.queryDimension)),
@@ -37,23 +40,30 @@ extension AttentionOperation {
                         if let softCap { score = softCap * .tanh(score / softCap) }
                         stages[.softCapped]?.append(score)
                         let bias = bias.value(batch: batch, head: head, query: query, key: key)
-                        let isVisible = mask.rule?.allows(batch: batch, head: head, query: query, key: key) ?? true
+                        let isAllowed = mask.rule?.allows(batch: batch, head: head, query: query, key: key) ?? true
+                        isVisible.append(isAllowed && bias != -.infinity)
                         // Selected, not added: NaN - ∞ would still be NaN.
-                        score = isVisible && bias != -.infinity ? score + bias : -.infinity
-                        stages[.biased]?.append(score)
-                        scores.append(score)
+                        scores.append(isVisible[key] ? score + bias : -.infinity)
                     }
+                    stages[.biased]? += scores
                     let sink = sinks?[head] ?? -.infinity
                     // NaN is greater than nothing to `max`: keep it, so that it is not hidden.
                     let largest = scores.reduce(sink) { $1.isNaN ? $1 : max($0, $1) }
-                    let seesNothing = scores.allSatisfy { $0 == -.infinity }
-                    let exponentials = scores.map { $0 == -.infinity ? 0 : Double.exp($0 - largest) }
-                    let denominator = exponentials.reduce(sink == -.infinity ? 0 : Double.exp(sink - largest), +)
-                    let rowWeights = zip(exponentials, scores).map { $1 == -.infinity ? 0 : $0 / denominator }
-                    logSumExp.append(seesNothing ? -.infinity : largest + .log(denominator))
+                    // -∞ - (-∞) is NaN: a row without a finite score is shifted by nothing.
+                    let shift = largest == -.infinity ? 0 : largest
+                    let exponentials = scores.map { $0 == -.infinity ? 0 : Double.exp($0 - shift) }
+                    let denominator = exponentials.reduce(sink == -.infinity ? 0 : Double.exp(sink - shift), +)
+                    let rowWeights = zip(exponentials, isVisible).map { $1 ? $0 / denominator : 0 }
+                    logSumExp.append(isVisible.contains(true) ? largest + .log(denominator) : -.infinity)
                     weights += rowWeights
+                    let ranked = scores.indices.filter { scores[$0] > -.infinity }
+                        .sorted { (scores[$0], $1) > (scores[$1], $0) }
+                    let top = ranked.prefix(request.topKeyCount ?? 0)
+                    let missing = (request.topKeyCount ?? 0) - top.count
+                    topKeys += top.map { Int32($0) } + [Int32](repeating: -1, count: missing)
+                    topWeights += top.map { rowWeights[$0] } + [Double](repeating: 0, count: missing)
                     var average = [Double](repeating: 0, count: shape.valueDimension)
-                    for key in 0..<shape.keyCount where scores[key] != -.infinity {
+                    for key in 0..<shape.keyCount where isVisible[key] {
                         let value = v[row(group * shape.keyCount + key, shape.valueDimension)]
                         for (index, element) in value.enumerated() { average[index] += rowWeights[key] * element }
                     }
@@ -66,6 +76,10 @@ extension AttentionOperation {
         let pairs = heads + [shape.queryCount, shape.keyCount]
         let allWeights = Tensor(weights, shape: pairs)
         var result = AttentionResult(output: Tensor(output, shape: heads + [shape.queryCount, shape.valueDimension]))
+        if let count = request.topKeyCount {
+            result.topKeys = Tensor(topKeys, shape: heads + [shape.queryCount, count])
+            result.topWeights = Tensor(topWeights, shape: heads + [shape.queryCount, count])
+        }
         if request.logSumExp { result.logSumExp = Tensor(logSumExp, shape: heads + [shape.queryCount]) }
         if let queries = request.weights { result.weights = allWeights.slice(axis: 2, range: queries) }
         if let stage = request.scores { result.scores = Tensor(stages[stage] ?? [], shape: pairs) }

@@ -4,9 +4,10 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     private let queryRows: Tensor
     private let keyRows: Tensor
     private let valueRows: Tensor
-    /// For each key-value head and block of keys: `[featureCount, block]`.
-    private let packed: Tensor?
-    private let weights: Tensor?
+    /// For each key-value head and block of keys: `[featureCount, block]`; the keys where no path asks for it.
+    private let packed: Tensor
+    /// Those of an additive form, or none.
+    private let weights: Tensor
 
     init(_ call: TiledAttention<Scalar>) {
         let form = call.form
@@ -15,9 +16,9 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         valueRows = readableRows(of: call.values, mappedBy: .identity)
         featureCount = keys.shape[3]
         require(
-            call.path == .pairwise || queryRows.shape[3] == featureCount,
+            !call.paths.contains(.packed) || queryRows.shape[3] == featureCount,
             "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
-        packed = call.path == .packed ? transposed(keys, as: Scalar.self) : nil
+        packed = call.paths.contains(.packed) ? transposed(keys, as: Scalar.self) : keys
         keyRows = keys
         if case .additive(let tensor) = form.operation {
             require(
@@ -25,7 +26,7 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
                 "There are \(tensor.elementCount) score weights for \(featureCount) features.")
             weights = tensor.converted(to: Scalar.elementType).contiguous()
         } else {
-            weights = nil
+            weights = Tensor(zeros: [0], elementType: Scalar.elementType)
         }
         func readableRows(of tensor: Tensor, mappedBy map: ScoreForm.FeatureMap) -> Tensor {
             if case .identity = map, TileOperandBuffers.isReadable(tensor) { return tensor }
@@ -57,13 +58,13 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     func packedKeys(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
         let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
         let block = range(key / TileSize.keys, by: TileSize.keys, upTo: shape.keyCount)
-        let start = (packed ?? keyRows).pointer(as: Scalar.self)
+        let start = packed.pointer(as: Scalar.self)
         let blockStart = start + (group * shape.keyCount + block.lowerBound) * featureCount
         return (UnsafePointer(blockStart + key - block.lowerBound), block.count)
     }
 
     var additiveWeights: UnsafePointer<Scalar> {
-        UnsafePointer((weights ?? keyRows).pointer(as: Scalar.self))
+        UnsafePointer(weights.pointer(as: Scalar.self))
     }
 
     private func row(of tensor: Tensor, _ batch: Int, _ head: Int, _ index: Int) -> (UnsafePointer<Scalar>, Int) {
@@ -169,7 +170,10 @@ final class TileScratch<Scalar: KernelScalar> {
     let bias: UnsafeMutablePointer<Scalar>
     let keyFlags: UnsafeMutablePointer<Scalar>
     let zeros: UnsafeMutablePointer<Scalar>
-    let allowed: UnsafeMutablePointer<Bool>
+    /// `[rows, TileSize.keys]`: which keys a query sees, where the tile has mask code.
+    let visible: UnsafeMutablePointer<Bool>
+    /// `[rows]`: whether a query sees any key of the tile.
+    let seesKey: UnsafeMutablePointer<Bool>
     private let storage: TensorStorage
 
     init(rows: Int, width: Int) {
@@ -180,12 +184,13 @@ final class TileScratch<Scalar: KernelScalar> {
         keyFlags = bias + TileSize.keys
         zeros = keyFlags + TileSize.keys
         zeros.update(repeating: 0, count: width)
-        allowed = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: Bool.self)
+        visible = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: Bool.self)
+        seesKey = visible + rows * TileSize.keys
     }
 
     static func byteCount(rows: Int, width: Int) -> Int {
         (rows * TileSize.keys + rows * width + 2 * TileSize.keys + width) * Scalar.elementType.byteCount
-            + TileSize.keys
+            + rows * (TileSize.keys + 1)
     }
 }
 
@@ -213,6 +218,7 @@ final class RowStatistics<Scalar: KernelScalar>: @unchecked Sendable {
     func logSumExp(_ shape: AttentionShape) -> Tensor {
         let result = Tensor(
             uninitialized: [shape.batchCount, shape.headCount, shape.queryCount], elementType: Scalar.elementType)
+        defer { withExtendedLifetime(self) {} }
         let out = result.pointer(as: Scalar.self)
         for row in 0..<result.elementCount {
             out[row] = seesAnything[row] ? maximum[row] + .log(sum[row]) : -.infinity

@@ -14,7 +14,8 @@ struct TiledAttention<Scalar: KernelScalar> {
     let keys: Tensor
     let values: Tensor
     let form: ScoreForm
-    let path: ScorePath
+    /// How the scores of each sequence come about.
+    let paths: [ScorePath]
 
     init(
         _ operation: AttentionOperation, _ shape: AttentionShape, _ queries: Tensor, _ keys: Tensor,
@@ -26,7 +27,9 @@ struct TiledAttention<Scalar: KernelScalar> {
         self.keys = keys
         self.values = values
         form = operation.similarity.form(queryDimension: shape.queryDimension)
-        path = ScorePath(form: form, shape: shape)
+        paths = (0..<shape.batchCount).map { [form] batch in
+            ScorePath(form: form, shape: shape, queryCount: operation.queryCounts?[batch] ?? shape.queryCount)
+        }
     }
 
     // MARK: - Output
@@ -61,7 +64,7 @@ struct TiledAttention<Scalar: KernelScalar> {
     /// All that share keys and values, so that these are read once, where there are few queries and reading is what takes
     /// the time, and as long as every thread has an item. A head's result has the same bits whatever heads it is computed beside.
     var headsPerItem: Int {
-        guard path == .rows else { return 1 }
+        guard paths.allSatisfy({ $0 == .rows }) else { return 1 }
         let itemCount =
             shape.batchCount * shape.keyValueHeadCount * blocks(of: shape.queryCount, by: TileSize.queries)
         let wanted = shape.groupSize * itemCount / max(1, ComputeThreads.count)
@@ -107,16 +110,14 @@ struct TiledAttention<Scalar: KernelScalar> {
         writeScores(tile, keyTile, operands, scratch)
         for row in 0..<tile.queries.count {
             let scores = scratch.scores + row * TileSize.keys
-            let blockMaximum = Scalar.maximum(scores, keyCount)
-            let newMaximum = max(rows.maximum[first + row], blockMaximum)
+            let newMaximum = max(rows.maximum[first + row], Scalar.maximum(scores, keyCount))
             // A row with every key masked has maximum -∞, and -∞ - (-∞) is NaN: start such rows at 0.
             let shift = newMaximum == -.infinity ? 0 : newMaximum
             let sum = Scalar.expSum(scores, keyCount, shift: shift)
             let correction = Scalar.exp(rows.maximum[first + row] - shift)
             rows.sum[first + row] = rows.sum[first + row] * correction + sum
             rows.maximum[first + row] = newMaximum
-            // `maximum` passes over NaN; a row of nothing but NaN shows in the sum.
-            if blockMaximum > -.infinity || sum.isNaN { rows.seesAnything[first + row] = true }
+            if scratch.seesKey[row] { rows.seesAnything[first + row] = true }
             if correction != 1 { Scalar.scale(scratch.average + row * width, width, by: correction) }
         }
         addValues(tile, keyTile, operands, scratch)
@@ -155,17 +156,18 @@ struct TiledAttention<Scalar: KernelScalar> {
             Scalar.productAdd(whole)
             return
         }
-        // A masked key has weight 0, and 0 · NaN is NaN: add only the runs of keys that have a weight.
+        // A masked key has weight 0, and 0 · NaN is NaN: add only the runs of keys that are seen.
         for row in 0..<tile.queries.count {
             let weights = scratch.scores + row * TileSize.keys
+            let isVisible = scratch.visible + row * TileSize.keys
             var start = 0
             while start < keyRange.count {
-                if weights[start] == 0 {
+                if !isVisible[start] {
                     start += 1
                     continue
                 }
                 var end = start + 1
-                while end < keyRange.count && weights[end] != 0 { end += 1 }
+                while end < keyRange.count && isVisible[end] { end += 1 }
                 Scalar.productAdd(
                     TileOperands(
                         out: scratch.average + row * width, outStride: width, a: UnsafePointer(weights + start),
@@ -226,6 +228,8 @@ struct TiledAttention<Scalar: KernelScalar> {
     }
 
     /// Writes the scores of a tile, up to a stage on their way to the softmax, in rows of `TileSize.keys`.
+    ///
+    /// At the last stage it also notes which queries see any key and, where the tile has mask code, which keys.
     func writeScores(
         _ tile: QueryTile, _ keyTile: KeyTile, _ operands: TileOperandBuffers<Scalar>,
         _ scratch: TileScratch<Scalar>, upTo stage: ScoreStage = .biased
@@ -239,9 +243,14 @@ struct TiledAttention<Scalar: KernelScalar> {
             if stage == .similarity { continue }
             if let softCap = operation.softCap { Scalar.softCap(scores, keyRange.count, cap: Scalar(softCap)) }
             if stage == .softCapped { continue }
+            let visible = scratch.visible + row * TileSize.keys
+            if !keyTile.masked.isEmpty { visible.update(repeating: true, count: keyRange.count) }
+            scratch.seesKey[row] = keyTile.masked.reduce(0) { $0 + $1.count } < keyRange.count
             for run in keyTile.masked {
                 let start = run.lowerBound - keyRange.lowerBound
-                mask(scores + start, tile, tile.queries.lowerBound + row, run, scratch)
+                let seesKey = mask(
+                    scores + start, visible + start, tile, tile.queries.lowerBound + row, run, scratch)
+                if seesKey { scratch.seesKey[row] = true }
             }
         }
     }
@@ -251,35 +260,26 @@ struct TiledAttention<Scalar: KernelScalar> {
         _ scratch: TileScratch<Scalar>
     ) {
         let (queryRows, queryStride) = operands.queryRows(tile, shape)
-        switch path {
-        case .rows, .pairwise:
-            let (keyRows, keyStride) = operands.keyRows(tile, from: keyRange.lowerBound, shape)
-            if path == .rows {
-                Scalar.dotRows(
-                    TileOperands(
-                        out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride,
-                        b: keyRows, bStride: keyStride, rows: tile.queries.count, columns: keyRange.count,
-                        depth: operands.featureCount))
-            } else {
-                fill(
-                    ScoreTile(
-                        queries: queryRows, queryStride: queryStride, queryDimension: shape.queryDimension,
-                        keys: keyRows, keyStride: keyStride, keyDimension: shape.keyDimension,
-                        scores: scratch.scores, scoreStride: TileSize.keys, rows: tile.queries.count,
-                        columns: keyRange.count))
-            }
-        case .packed:
-            let (keys, keyStride) = operands.packedKeys(tile, from: keyRange.lowerBound, shape)
-            let packed = TileOperands(
-                out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride,
-                b: keys, bStride: keyStride,
-                rows: tile.queries.count, columns: keyRange.count, depth: operands.featureCount)
-            switch form.operation {
-            case .product, .pairwise: Scalar.product(packed)
-            case .squaredDistance: Scalar.squaredDistance(packed)
-            case .absoluteDistance: Scalar.absoluteDistance(packed)
-            case .additive: Scalar.additive(packed, weights: operands.additiveWeights)
-            }
+        let path = paths[tile.batch]
+        let (keys, keyStride) =
+            path == .packed
+            ? operands.packedKeys(tile, from: keyRange.lowerBound, shape)
+            : operands.keyRows(tile, from: keyRange.lowerBound, shape)
+        let product = TileOperands(
+            out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride, b: keys,
+            bStride: keyStride, rows: tile.queries.count, columns: keyRange.count, depth: operands.featureCount)
+        switch form.operation {
+        case .product where path == .rows: Scalar.dotRows(product)
+        case .product: Scalar.product(product)
+        case .squaredDistance: Scalar.squaredDistance(product)
+        case .absoluteDistance: Scalar.absoluteDistance(product)
+        case .additive: Scalar.additive(product, weights: operands.additiveWeights)
+        case .pairwise:
+            fill(
+                ScoreTile(
+                    queries: queryRows, queryStride: queryStride, queryDimension: shape.queryDimension, keys: keys,
+                    keyStride: keyStride, keyDimension: shape.keyDimension, scores: scratch.scores,
+                    scoreStride: TileSize.keys, rows: tile.queries.count, columns: keyRange.count))
         }
     }
 
@@ -291,13 +291,16 @@ struct TiledAttention<Scalar: KernelScalar> {
         }
     }
 
-    /// Adds the biases and puts −∞ where a key is masked.
+    /// Adds the biases, puts −∞ where a key is masked, and returns whether any is not.
     ///
     /// Selected, not added: NaN − ∞ would still be NaN.
     private func mask(
-        _ scores: UnsafeMutablePointer<Scalar>, _ tile: QueryTile, _ query: Int, _ keyRange: Range<Int>,
-        _ scratch: TileScratch<Scalar>
-    ) {
+        _ scores: UnsafeMutablePointer<Scalar>, _ visible: UnsafeMutablePointer<Bool>, _ tile: QueryTile,
+        _ query: Int, _ keyRange: Range<Int>, _ scratch: TileScratch<Scalar>
+    ) -> Bool {
+        operation.mask.rule?.fill(
+            UnsafeMutableBufferPointer(start: visible, count: keyRange.count), batch: tile.batch, head: tile.head,
+            query: query, keys: keyRange)
         for rule in operation.bias.rules {
             if let tensor = rule as? TensorBias {
                 tensor.read(into: scratch.bias, batch: tile.batch, head: tile.head, query: query, keys: keyRange)
@@ -308,16 +311,19 @@ struct TiledAttention<Scalar: KernelScalar> {
                 }
             }
             for index in 0..<keyRange.count {
-                let bias = scratch.bias[index]
-                scores[index] = bias == -.infinity ? -.infinity : scores[index] + bias
+                if scratch.bias[index] == -.infinity { visible[index] = false }
+                scores[index] += scratch.bias[index]
             }
         }
-        guard let rule = operation.mask.rule else { return }
-        let allowed = UnsafeMutableBufferPointer(start: scratch.allowed, count: keyRange.count)
-        rule.fill(allowed, batch: tile.batch, head: tile.head, query: query, keys: keyRange)
-        for index in 0..<keyRange.count where !allowed[index] {
-            scores[index] = -.infinity
+        var seesKey = false
+        for index in 0..<keyRange.count {
+            if visible[index] {
+                seesKey = true
+            } else {
+                scores[index] = -.infinity
+            }
         }
+        return seesKey
     }
 
     // MARK: - Result
@@ -363,11 +369,12 @@ enum ScorePath: Sendable {
     /// The measure's own function for each pair.
     case pairwise
 
-    init(form: ScoreForm, shape: AttentionShape) {
+    /// - Parameter queryCount: The sequence's own, without padding: its results must not depend on the others'.
+    init(form: ScoreForm, shape: AttentionShape, queryCount: Int) {
         switch form.operation {
         case .pairwise: self = .pairwise
         // Below this the transposition costs more than it saves.
-        case .product where shape.queryCount * shape.groupSize < 16: self = .rows
+        case .product where queryCount * shape.groupSize < 16: self = .rows
         default: self = .packed
         }
     }

@@ -4,8 +4,8 @@
 ///
 /// Graves et al., "Neural Turing Machines", 2014 (arXiv:1410.5401), equation 6, with the temperature 1/β.
 public struct Cosine: Similarity {
-    /// Divides the cosine: above 0, and smaller is sharper.
-    public var temperature: Double
+    /// Divides the cosine: not 0; the smaller, the sharper.
+    public let temperature: Double
 
     /// Creates the measure.
     ///
@@ -42,7 +42,7 @@ public struct Cosine: Similarity {
 extension Similarity where Self == Cosine {
     /// The cosine of the angle between query and key, divided by a temperature.
     ///
-    /// - Parameter temperature: Above 0; smaller is sharper.
+    /// - Parameter temperature: Not 0; the smaller, the sharper.
     /// - Returns: The measure.
     public static func cosine(temperature: Double = 1) -> Cosine { Cosine(temperature: temperature) }
 }

@@ -4,7 +4,7 @@
 /// Nadaraya, "On Estimating Regression", 1964; Watson, "Smooth Regression Analysis", 1964.
 public struct Gaussian: Similarity {
     /// σ, in the unit of the vectors; above 0.
-    public var bandwidth: Double
+    public let bandwidth: Double
     private var euclidean: Euclidean { Euclidean(scale: 1 / (2 * bandwidth * bandwidth)) }
 
     /// Creates the measure.

@@ -4,7 +4,7 @@
 /// Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", 2007, figure 1.
 public struct Laplacian: Similarity {
     /// b, in the unit of the vectors; above 0.
-    public var bandwidth: Double
+    public let bandwidth: Double
 
     /// Creates the measure.
     ///

@@ -64,6 +64,21 @@ extension Tensor {
             shape: newShape, strides: newStrides, elementType: elementType, storage: storage, offset: offset)
     }
 
+    /// Returns the tensor in four dimensions, `[B, H, T_q, T_k]`, to be read by any index: dimensions are added in
+    /// front, and an extent of 1 has stride 0.
+    func readableByPair() -> Tensor {
+        let shape = [Int](repeating: 1, count: 4 - rank) + shape
+        let strides = [Int](repeating: 0, count: 4 - rank) + strides
+        return Tensor(
+            shape: shape, strides: zip(shape, strides).map { $0 == 1 ? 0 : $1 }, elementType: elementType,
+            storage: storage, offset: offset)
+    }
+
+    /// The place of a pair's element in a tensor that is ``readableByPair()``.
+    func position(batch: Int, head: Int, query: Int, key: Int) -> Int {
+        batch * strides[0] + head * strides[1] + query * strides[2] + key * strides[3]
+    }
+
     /// Returns `[B, T, H·D]` as `[B, H, T, D]`, as a view.
     ///
     /// - Parameter headCount: `H`, which divides the last extent.

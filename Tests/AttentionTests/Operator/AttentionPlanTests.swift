@@ -113,7 +113,8 @@ import Testing
                 let operation = AttentionOperation(
                     similarity: measure.similarity(for: sizes), mask: .causal(offset: keyCount - queryCount))
                 let once = plan(operation, queryCount: queryCount, keyCount: keyCount)
-                let tileByteCount = 4 * (96 * 512 + 96 + 2 * 512 + 1) + 512
+                // Scores, averages, a row of biases and of flags; which keys each query sees.
+                let tileByteCount = 4 * (96 * 512 + 96 + 2 * 512 + 1) + 96 * 513
                 #expect(
                     once.extraByteCount
                         <= 4 * (2 * queryCount + keyCount) + queryCount + once.threadCount * tileByteCount)
@@ -182,5 +183,24 @@ import Testing
         ] {
             #expect(description.contains(part))
         }
+    }
+
+    @Test func `what is asked for beside the output is counted`() {
+        let sizes = OperandSizes()
+        let (queries, keys, values) = sizes.operands(seed: 7)
+        let operation = AttentionOperation()
+        let alone = operation.plan(queries: queries, keys: keys, values: values)
+        let request = AttentionRequest(
+            logSumExp: true, weights: 2..<5, scores: .biased, keyWeightSums: true, rowEntropy: true, topKeyCount: 4)
+        let more = operation.plan(queries: queries, keys: keys, values: values, returning: request)
+        let result = operation(queries: queries, keys: keys, values: values, returning: request)
+        let returned = [
+            result.logSumExp, result.weights, result.scores, result.keyWeightSums, result.rowEntropy, result.topKeys,
+            result.topWeights,
+        ].reduce(0) { $0 + ($1?.elementCount ?? 0) * 4 }
+        #expect(more.extraByteCount - alone.extraByteCount == returned)
+        // The scores twice more: for the weights, and to be shown.
+        let pairs = sizes.batchCount * sizes.headCount * sizes.queryCount * sizes.keyCount
+        #expect(more.operationCount - alone.operationCount == 2 * 2 * pairs * sizes.queryDimension)
     }
 }

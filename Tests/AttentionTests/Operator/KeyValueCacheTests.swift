@@ -271,4 +271,26 @@ import Testing
         let mask = AttentionMask(EveryFifthHidden()) & .causal(offset: 0)
         expectAgreement(positions, Uncached(AttentionOperation(mask: mask), operands))
     }
+
+    @Test func `a sequence's bits do not depend on how many tokens the others bring`() {
+        // 3 tokens alone are few queries, and take the keys as they lie; 20 are many.
+        let sizes = OperandSizes(batchCount: 2, headCount: 2, keyValueHeadCount: 1, queryCount: 20, keyCount: 20)
+        let (queries, keys, values) = sizes.operands(seed: 93)
+        func cache(_ batchCount: Int) -> KeyValueCache {
+            KeyValueCache(
+                batchCount: batchCount, headCount: 1, keyDimension: sizes.keyDimension,
+                valueDimension: sizes.valueDimension)
+        }
+        var together = cache(2)
+        together.append(keys: keys, values: values, counts: [3, 20])
+        let output = together.attention(queries: queries)
+        for (batch, count) in [3, 20].enumerated() {
+            func part(_ tensor: Tensor) -> Tensor {
+                tensor.slice(axis: 0, range: batch..<batch + 1).slice(axis: 2, range: 0..<count)
+            }
+            var alone = cache(1)
+            alone.append(keys: part(keys), values: part(values))
+            #expect(bits(part(output)) == bits(alone.attention(queries: part(queries))), "\(count) tokens")
+        }
+    }
 }

@@ -478,4 +478,53 @@ import Testing
             queries: queries.slice(axis: 2, range: 30..<90), keys: keys, values: values)
         #expect(bits(part) == bits(whole.slice(axis: 2, range: 30..<90)))
     }
+
+    /// With few queries and with many: keys as they lie, and transposed.
+    @Test(arguments: [1, 17], [ElementType.float32, .float64])
+    func `a score beyond the type's range is no mask`(queryCount: Int, type: ElementType) {
+        let large = type == .float32 ? 1e30 : 1e200
+        let queries = Tensor([Double](repeating: large, count: queryCount), shape: [1, 1, queryCount, 1])
+            .converted(to: type)
+        let keys = Tensor([-large, -large], shape: [1, 1, 2, 1]).converted(to: type)
+        let values = Tensor([1.0, 3], shape: [1, 1, 2, 1]).converted(to: type)
+        let allTrue = Tensor([true, true], shape: [2])
+        for mask in [AttentionMask.none, .boolean(allTrue)] {
+            let result = AttentionOperation(similarity: .dot, mask: mask)(
+                queries: queries, keys: keys, values: values,
+                returning: AttentionRequest(logSumExp: true, weights: 0..<queryCount, rowEntropy: true))
+            #expect(result.output.doubles.allSatisfy { $0.isNaN })
+            #expect(result.weights?.doubles.allSatisfy { $0.isNaN } == true)
+            #expect(result.rowEntropy?.doubles.allSatisfy { $0.isNaN } == true)
+        }
+        // The one that is masked besides stays so.
+        let masked = AttentionOperation(similarity: .dot, mask: .boolean(Tensor([true, false], shape: [2])))(
+            queries: queries, keys: keys, values: values, returning: AttentionRequest(weights: 0..<queryCount))
+        #expect(masked.output.doubles.allSatisfy { $0.isNaN })
+        #expect(masked.weights?.slice(axis: 3, range: 1..<2).doubles.allSatisfy { $0 == 0 } == true)
+    }
+
+    @Test(arguments: [1, 17])
+    func `an infinite value shows however the mask is written, unless it is masked`(queryCount: Int) {
+        // The second key's weight vanishes: 0 · ∞ is NaN, as in the definition.
+        let queries = Tensor([Float](repeating: 1e4, count: queryCount), shape: [1, 1, queryCount, 1])
+        let keys = Tensor([1 as Float, -1], shape: [1, 1, 2, 1])
+        let values = Tensor([1 as Float, .infinity], shape: [1, 1, 2, 1])
+        for mask in [AttentionMask.none, .boolean(Tensor([true, true], shape: [2])), .lengths([2])] {
+            let operation = AttentionOperation(similarity: .dot, mask: mask)
+            #expect(operation(queries: queries, keys: keys, values: values).doubles.allSatisfy { $0.isNaN })
+            #expect(
+                operation.reference(queries: queries, keys: keys, values: values).output.doubles.allSatisfy { $0.isNaN }
+            )
+        }
+        let hidden = AttentionOperation(similarity: .dot, mask: .lengths([1]))
+        #expect(hidden(queries: queries, keys: keys, values: values).doubles.allSatisfy { $0 == 1 })
+    }
+
+    @Test func `the entropy of scores that are far apart is zero`() {
+        let queries = Tensor([1 as Float], shape: [1, 1, 1, 1])
+        let keys = Tensor([3e38 as Float, -3e38], shape: [1, 1, 2, 1])
+        let result = AttentionOperation(similarity: .dot)(
+            queries: queries, keys: keys, values: keys, returning: AttentionRequest(rowEntropy: true))
+        #expect(result.rowEntropy?.floats == [0])
+    }
 }
