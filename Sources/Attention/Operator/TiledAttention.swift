@@ -369,7 +369,7 @@ enum ScorePath: Sendable {
     /// The measure's own function for each pair.
     case pairwise
 
-    /// - Parameter queryCount: The sequence's own, without padding: its results must not depend on the others'.
+    // The query count is the sequence's own, without padding: its results must not depend on the others'.
     init(form: ScoreForm, shape: AttentionShape, queryCount: Int) {
         switch form.operation {
         case .pairwise: self = .pairwise
