@@ -41,7 +41,7 @@ struct ExplainCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The text; - reads standard input.", valueName: "sentence"))
     var sentence: String
 
-    @Option(help: "The word to explain, or its position where it occurs twice. The last word if none is named.")
+    @Option(help: "The word to explain, or #N for the word at position N. The last word if none is named.")
     var target: String?
 
     @Option(help: ArgumentHelp("A GGUF file, a folder with one, or a name in the cache.", valueName: "model"))

@@ -126,9 +126,12 @@ import Testing
     }
 
     @Test func `refuses an ambiguous target, and lists its positions`() throws {
-        try fail("the a the", "--target", "the", saying: ["'the' occurs 2 times", "positions 0, 2"])
-        let result = try command.run("the a the", "--target", "2", "--model", model)
-        #expect(result.status == 0)
+        try fail("the a the", "--target", "the", saying: ["'the' occurs 2 times", "positions 0, 2", "such as #2"])
+        for target in ["2", "#2"] {
+            let result = try command.run("the a the", "--target", target, "--model", model)
+            #expect(result.status == 0)
+            #expect(result.output.contains("\"the\" (word 2)"))
+        }
     }
 
     @Test func `refuses a sentence longer than the context`() throws {
