@@ -100,6 +100,7 @@ struct ExplainCommand: ParsableCommand {
                     return
                 }
             } catch let error as PretrainedModelError {
+                if case .emptyName = error { throw CommandFailure.usage(error.description) }
                 throw CommandFailure.failure(error.description)
             } catch let error as InspectionError {
                 switch error {

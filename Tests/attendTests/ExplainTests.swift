@@ -166,6 +166,16 @@ import Testing
             environment: environment)
     }
 
+    // Not the cache's folder with nothing behind it, where a single model would be found.
+    @Test func `refuses an empty name of a model`() throws {
+        let models = "\(command.folder)/swift-attention/models"
+        try FileManager.default.createDirectory(atPath: models, withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: model, toPath: "\(models)/tiny.gguf")
+        try command.fail(
+            ["a b", "--model", ""], status: 64, saying: ["name is empty"],
+            environment: ["XDG_CACHE_HOME": command.folder])
+    }
+
     @Test func `refuses files that are no models`() throws {
         let whole = TinyLlama().contents.bytes
         var generator = SeededGenerator(seed: 5)
