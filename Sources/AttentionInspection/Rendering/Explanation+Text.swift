@@ -12,7 +12,9 @@ extension Explanation {
         heading(style: style) + body(style: style, width: width)
     }
 
-    /// Returns the picture's first line: which model, target, layers and heads. It does not depend on *effect*.
+    /// Returns the picture's first line: which model, target, layers and heads.
+    ///
+    /// It does not depend on *effect*.
     ///
     /// - Parameter style: Whether to use escape sequences.
     /// - Returns: One line, ended.
