@@ -261,8 +261,8 @@ private struct Operands {
             }
             if count > limit {
                 throw CommandFailure.failure(
-                    "'\(name)' would have shape \(Array(shape)), more than the \(limit) numbers that a result may have. "
-                        + "Give fewer queries at once\(name == "output" ? "" : ", or leave out --\(name)").")
+                    "'\(name)' would have shape \(Array(shape)), more than the \(limit) numbers that a result may "
+                        + "have. Give fewer queries at once\(name == "output" ? "" : ", or leave out --\(name)").")
             }
         }
     }
