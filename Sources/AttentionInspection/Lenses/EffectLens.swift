@@ -6,7 +6,7 @@ internal import SequenceModels
 ///
 /// A figure that every architecture has: it asks nothing about the inside of the model.
 struct EffectLens {
-    /// More tokens than this, over all runs, are left out unless asked for: about a second of two cores.
+    /// More tokens than this, over all runs, are left out unless asked for: about 1.4 seconds of two cores.
     static let automaticTokenLimit = 1024
     /// How many tokens are run at a time, which bounds the memory.
     private static let batchTokenLimit = 1024
