@@ -33,7 +33,8 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
             return "The target '\(target)' is not in the sentence. Its words, by position: \(shown)\(more)."
         case .ambiguousTarget(let target, let positions):
             return "'\(target)' occurs \(positions.count) times, at positions "
-                + "\(positions.map(String.init).joined(separator: ", ")). Give one of these as the target."
+                + "\(positions.map(String.init).joined(separator: ", ")). Give one of these as the target, such as "
+                + "#\(positions.last ?? 0)."
         case .layerOutOfRange(let layer, let layerCount):
             return "There is no layer \(layer): the model's layers count from 0 to \(layerCount - 1)."
         case .headOutOfRange(let head, let headCount):

@@ -24,10 +24,11 @@ public struct ModelLocator: Sendable {
     /// - Parameter reference: A GGUF file, a folder with one, a name in the cache with or without `.gguf`, or
     ///   `nil` for the default model.
     /// - Returns: The path of a file that exists.
-    /// - Throws: ``PretrainedModelError/notFound(name:tried:fetchCommand:)`` with all that was tried, or
-    ///   ``PretrainedModelError/ambiguousFolder(path:candidates:)``.
+    /// - Throws: ``PretrainedModelError/notFound(name:tried:fetchCommand:)`` with all that was tried,
+    ///   ``PretrainedModelError/ambiguousFolder(path:candidates:)``, or ``PretrainedModelError/emptyName``.
     public func path(of reference: String?) throws(PretrainedModelError) -> String {
         let name = reference ?? Self.defaultModel.name
+        if name.isEmpty { throw .emptyName }
         var candidates: [String] = reference.map { [$0] } ?? []
         if name == Self.defaultModel.name { candidates.append("\(modelsFolder)/\(Self.defaultModel.fileName)") }
         if reference != nil && !name.hasPrefix("/") {

@@ -4,6 +4,8 @@ public import ModelFiles
 public enum PretrainedModelError: Error, CustomStringConvertible {
     /// No file was found for the name; `tried` lists where it was looked for.
     case notFound(name: String, tried: [String], fetchCommand: String)
+    /// The model's name is empty.
+    case emptyName
     /// A folder holds no model file, or more than one.
     case ambiguousFolder(path: String, candidates: [String])
     /// The file is damaged or lacks something.
@@ -27,7 +29,10 @@ public enum PretrainedModelError: Error, CustomStringConvertible {
         case .notFound(let name, let tried, let fetchCommand):
             let places = tried.map { "  \($0)" }.joined(separator: "\n")
             return "There is no model '\(name)'. Looked for:\n\(places)\n"
-                + "Name a GGUF file or a folder with one, or fetch SmolLM2 with:\n  \(fetchCommand)"
+                + "Name a GGUF file or a folder with one, or fetch SmolLM2, from this package's folder, with:\n"
+                + "  \(fetchCommand)"
+        case .emptyName:
+            return "The model's name is empty. Name a GGUF file, a folder with one, or a model in the cache."
         case .ambiguousFolder(let path, let candidates):
             return candidates.isEmpty
                 ? "The folder '\(path)' holds no .gguf file. Name the model file itself."

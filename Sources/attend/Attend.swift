@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 
 /// The command: attention on real models and on one's own numbers.
 @main
@@ -19,4 +20,10 @@ struct Attend: ParsableCommand {
         version: "0.1.0",
         subcommands: [ExplainCommand.self, ComputeCommand.self],
         defaultSubcommand: ExplainCommand.self)
+
+    static func main() {
+        // A reader that goes away is met where output is written, and is no error.
+        signal(SIGPIPE, SIG_IGN)
+        main(nil)
+    }
 }

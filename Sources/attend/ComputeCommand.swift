@@ -79,10 +79,12 @@ struct ComputeCommand: ParsableCommand {
         if (file == nil) != example {
             throw ValidationError("Name a file with queries, keys and values, or ask for --example; not both.")
         }
-        if let softCap, !(softCap > 0 && softCap.isFinite) {
-            throw ValidationError("--soft-cap is \(softCap); it must be above 0.")
+        if let softCap, !(softCap > 0 && softCap.isFactorOfFloats) {
+            throw ValidationError("--soft-cap is \(softCap); it must be from 1e-38 to 1e38.")
         }
-        if let scale, !scale.isFinite { throw ValidationError("--scale is \(scale); it must be finite.") }
+        if let scale, !(scale == 0 || scale.isFactorOfFloats) {
+            throw ValidationError("--scale is \(scale); it must be 0 or from 1e-38 to 1e38, with any sign.")
+        }
         if keyValueHeads != nil && heads == nil { throw ValidationError("--key-value-heads needs --heads.") }
     }
 
@@ -105,7 +107,8 @@ struct ComputeCommand: ParsableCommand {
             {
                 throw CommandFailure.failure(problem)
             }
-            for note in operands.nonFiniteNotes { StandardError.write("attend: \(note)\n") }
+            try operands.requireResults(weights: weights, scores: scores)
+            for note in nonFiniteNotes(tensors) { StandardError.write("attend: \(note)\n") }
             let request = AttentionRequest(
                 logSumExp: logSumExp, weights: weights ? 0..<operands.queries.shape[2] : nil,
                 scores: scores ? .biased : nil)
@@ -149,6 +152,28 @@ struct ComputeCommand: ParsableCommand {
         operation.similarity = try similarity.measure(
             scale: scale, temperature: temperature, bandwidth: bandwidth, tensors: tensors)
         return operation
+    }
+
+    /// One line per tensor with numbers that are not finite.
+    private func nonFiniteNotes(_ tensors: [String: Tensor]) -> [String] {
+        tensors.sorted { $0.key < $1.key }.compactMap { name, tensor in
+            guard tensor.elementType.isFloatingPoint else { return nil }
+            // A score of −∞ hides a key, or leaves out a sink.
+            let isScore = name == "bias" || name == "sinks"
+            let elements = tensor.doubles
+            let faults = elements.indices.filter {
+                !elements[$0].isFinite && !(isScore && elements[$0] == -.infinity)
+            }
+            guard let first = faults.first else { return nil }
+            var rest = first
+            let indices = tensor.shape.reversed().map { extent in
+                defer { rest /= extent }
+                return rest % extent
+            }.reversed()
+            return "'\(name)' holds numbers that are not finite (\(faults.count) of \(elements.count)), the first "
+                + "(\(elements[first])) at \(Array(indices)) of \(tensor.shape). Where a query sees them, "
+                + "its output is not finite either."
+        }
     }
 
     private func write(_ result: AttentionResult, _ operands: Operands) throws {
@@ -221,19 +246,29 @@ private struct Operands {
         mergesHeads ? tensor : tensor.reshaped(to: Array(tensor.shape.dropFirst(4 - rank)))
     }
 
-    /// One sentence per operand with numbers that are not finite.
-    var nonFiniteNotes: [String] {
-        [("queries", queries), ("keys", keys), ("values", values)].compactMap { name, tensor in
-            let elements = tensor.doubles
-            guard let first = elements.firstIndex(where: { !$0.isFinite }) else { return nil }
-            var rest = first
-            let indices = tensor.shape.reversed().map { extent in
-                defer { rest /= max(1, extent) }
-                return rest % max(1, extent)
-            }.reversed()
-            return "\(name) hold \(elements.count { !$0.isFinite }) numbers that are not finite, the first "
-                + "(\(elements[first])) at [batch, head, position, component] \(Array(indices)). What attends to them "
-                + "is not finite either."
+    /// Refuses results that would take far more memory than their operands.
+    func requireResults(weights: Bool, scores: Bool) throws {
+        // 1 GiB of float32.
+        let limit = 1 << 28
+        let results = [
+            ("output", values.shape[3], true), ("weights", keys.shape[2], weights), ("scores", keys.shape[2], scores),
+        ]
+        for (name, width, isWanted) in results where isWanted {
+            let shape = queries.shape[..<3] + [width]
+            let count = shape.reduce(1) { product, extent in
+                let (result, overflows) = product.multipliedReportingOverflow(by: extent)
+                return overflows ? .max : result
+            }
+            if count > limit {
+                throw CommandFailure.failure(
+                    "'\(name)' would have shape \(Array(shape)), more than the \(limit) numbers that a result may "
+                        + "have. Give fewer queries at once\(name == "output" ? "" : ", or leave out --\(name)").")
+            }
         }
     }
+}
+
+extension Double {
+    /// Whether scores in float32 can be multiplied by the number, and divided by it.
+    var isFactorOfFloats: Bool { 1e-38...1e38 ~= magnitude }
 }

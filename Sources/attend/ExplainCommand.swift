@@ -13,8 +13,8 @@ struct ExplainCommand: ParsableCommand {
               attention     The mean weight α over layers and heads. The weight on a word
                             is the sum over its tokens; a target of several tokens is
                             their mean. Where the first word is an attention sink (0.3
-                            and more for being first), it is shown apart, and the bars
-                            share out the rest.
+                            and more on the first word), it is shown apart, and the
+                            bars share out the rest.
               contribution  What attention really adds: per layer the norm of α·v·W_O
                             summed over the heads, as a share over the words, averaged
                             over the layers.
@@ -41,7 +41,7 @@ struct ExplainCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The text; - reads standard input.", valueName: "sentence"))
     var sentence: String
 
-    @Option(help: "The word to explain, or its position where it occurs twice. The last word if none is named.")
+    @Option(help: "The word to explain, or #N for the word at position N. The last word if none is named.")
     var target: String?
 
     @Option(help: ArgumentHelp("A GGUF file, a folder with one, or a name in the cache.", valueName: "model"))
@@ -84,16 +84,23 @@ struct ExplainCommand: ParsableCommand {
             let text = sentence == "-" ? try readStandardInput() : sentence
             let options = ExplanationOptions(
                 layer: layer, head: head, showsTokens: tokens, predictionCount: top, effect: effect)
+            let style: TextStyle = common.isColored ? .ansi : .plain
             let explanation: Explanation
+            var showsHeading = false
             do {
                 let model = try LanguageModel(path: try ModelLocator().path(of: model))
                 explanation = try model.explanation(
-                    of: text, target: target.map(Target.word) ?? .last, options: options)
+                    of: text, target: target.map(Target.word) ?? .last, options: options
+                ) { partial in
+                    // The first line at once; where it cannot be written, the whole picture fails below and says why.
+                    if !json { showsHeading = (try? writeOutput(partial.heading(style: style))) != nil }
+                }
                 if json {
                     try writeOutput(try explanation.json())
                     return
                 }
             } catch let error as PretrainedModelError {
+                if case .emptyName = error { throw CommandFailure.usage(error.description) }
                 throw CommandFailure.failure(error.description)
             } catch let error as InspectionError {
                 switch error {
@@ -101,8 +108,8 @@ struct ExplainCommand: ParsableCommand {
                 default: throw CommandFailure.usage(error.description)
                 }
             }
-            let style: TextStyle = common.isColored ? .ansi : .plain
-            try writeOutput(explanation.text(style: style, width: terminalWidth()))
+            if !showsHeading { try writeOutput(explanation.heading(style: style)) }
+            try writeOutput(explanation.body(style: style, width: terminalWidth()))
             if steps, let ladder = explanation.steps { try writeOutput("\n" + ladder.text(style: style)) }
         }
     }

@@ -129,7 +129,7 @@ import Testing
             model: model.transformer, embeddings: embeddings,
             logProbabilities: logSoftmax(model.transformer.logits(of: last).floats))
         // The same bits go in, so the same come out, whatever else is in the batch.
-        let bits = lens.bits(of: text.wordSegments)
+        let bits = try lens.bits(of: text.wordSegments)
         #expect(bits[1] == 0)
         #expect(bits.enumerated().allSatisfy { $0 == 1 || $1 > 1e-3 })
     }
@@ -152,6 +152,22 @@ import Testing
         let never = try explanation(.never)
         #expect(never.words.allSatisfy { $0.effect == nil })
         #expect(never.notes.isEmpty)
+    }
+
+    @Test func `shows all but effect before effect is computed`() throws {
+        var partials: [Explanation] = []
+        let whole = try model.explanation(of: Self.sentence) { partials.append($0) }
+        let partial = try #require(partials.first)
+        #expect(partials.count == 1)
+        #expect(partial.words.allSatisfy { $0.effect == nil })
+        #expect(partial.words.map(\.attention) == whole.words.map(\.attention))
+        #expect(partial.words.map(\.contribution) == whole.words.map(\.contribution))
+        #expect(partial.heading() == whole.heading())
+        #expect(whole.text() == whole.heading() + whole.body())
+        #expect(whole.heading().split(separator: "\n").count == 1)
+        _ = try model.explanation(of: Self.sentence, options: ExplanationOptions(effect: .never)) { _ in
+            Issue.record("There is no effect to wait for.")
+        }
     }
 
     @Test func `predicts by the softmax of the logits`() throws {
@@ -331,6 +347,50 @@ import Testing
                     return
                 }
             }
+        }
+    }
+
+    // The mean embedding, and so every prediction without a word, is NaN, where the prediction itself is not.
+    @Test func `says that the prediction without a word is not finite`() throws {
+        let tiny = TinyLlama()
+        var contents = tiny.contents
+        var embedding = try #require(contents[tensor: "token_embd.weight"])
+        contents[tensor: "output.weight"] = GGUFContents.Tensor(
+            "output.weight", dimensions: embedding.dimensions, embedding.values)
+        var values = embedding.values
+        let absent = try #require(tiny.tokens.firstIndex(of: "z"))
+        for column in 0..<32 { values[absent * 32 + column] = .nan }
+        embedding = GGUFContents.Tensor("token_embd.weight", dimensions: embedding.dimensions, values)
+        contents[tensor: "token_embd.weight"] = embedding
+        let model = try LanguageModel(contents.file())
+        #expect(throws: InspectionError.notFinite(place: "the prediction without 'a'")) {
+            try model.explanation(of: "a b")
+        }
+        #expect(throws: Never.self) { try model.explanation(of: "a b", options: ExplanationOptions(effect: .never)) }
+    }
+
+    // Two words whose values are opposite, and overflow on their own: their average, and the prediction, is fine.
+    @Test func `says that contributions are not finite`() throws {
+        var tiny = TinyLlama()
+        tiny.layerCount = 1
+        var contents = tiny.contents
+        func change(_ name: String, _ body: (inout [Float]) -> Void) throws {
+            let tensor = try #require(contents[tensor: name])
+            var values = tensor.values
+            body(&values)
+            contents[tensor: name] = GGUFContents.Tensor(name, dimensions: tensor.dimensions, values)
+        }
+        let a = try #require(tiny.tokens.firstIndex(of: "a"))
+        let b = try #require(tiny.tokens.firstIndex(of: "b"))
+        try change("token_embd.weight") { values in
+            for column in 0..<32 { values[b * 32 + column] = -values[a * 32 + column] }
+        }
+        try change("blk.0.attn_q.weight") { $0 = $0.map { _ in 0 } }
+        try change("blk.0.attn_v.weight") { $0 = $0.map { $0 * 1e20 } }
+        try change("blk.0.attn_output.weight") { $0 = $0.map { $0 * 1e20 } }
+        let model = try LanguageModel(contents.file())
+        #expect(throws: InspectionError.notFinite(place: "the contributions to the target")) {
+            try model.explanation(of: "ab", options: ExplanationOptions(showsTokens: true, effect: .never))
         }
     }
 

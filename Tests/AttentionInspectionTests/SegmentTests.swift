@@ -135,16 +135,30 @@ import Testing
             try Target.word("THE").index(in: segments("the", "cat", "The"))
         }
         let error = InspectionError.ambiguousTarget(target: "the", positions: [0, 2])
-        #expect(error.description.contains("0, 2"))
+        #expect(error.description.contains("positions 0, 2. Give one of these as the target, such as #2."))
     }
 
     @Test func `takes a number as a position, unless it is a word`() throws {
         #expect(try Target.word("2").index(in: segments("the", "cat", "the")) == 2)
         #expect(try Target.word("2").index(in: segments("2", "cats", "sat")) == 0)
+        // Of several, the one at that position.
+        let cats = segments("3", "cats", "and", "3", "dogs")
+        #expect(try Target.word("3").index(in: cats) == 3)
+        #expect(throws: InspectionError.ambiguousTarget(target: "2", positions: [0, 1])) {
+            try Target.word("2").index(in: segments("2", "2", "cats"))
+        }
         #expect(try Target.position(1).index(in: segments("the", "cat")) == 1)
     }
 
-    @Test(arguments: ["dog", "3", "-1", "", "99999999999999999999"])
+    @Test func `takes a number sign and a number as a position, whatever the words are`() throws {
+        let cats = segments("3", "cats", "and", "3", "dogs")
+        for position in 0..<5 { #expect(try Target.word("#\(position)").index(in: cats) == position) }
+        #expect(try Target.word("#0").index(in: segments("a", "#0")) == 0)
+        #expect(try Target.word("#").index(in: segments("a", "#", "b")) == 1)
+        #expect(try Target.word("#a").index(in: segments("b", "#a")) == 1)
+    }
+
+    @Test(arguments: ["dog", "3", "-1", "", "99999999999999999999", "#3", "#-1", "#99999999999999999999"])
     func `lists the words where the target is not among them`(text: String) {
         let error = InspectionError.targetNotFound(target: text, words: ["the", "cat", "sat"])
         #expect(throws: error) { try Target.word(text).index(in: segments("the", "cat", "sat")) }

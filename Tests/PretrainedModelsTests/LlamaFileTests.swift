@@ -70,6 +70,57 @@ import Testing
         #expect(try logits(linear) != logits(TinyLlama().contents))
     }
 
+    // As llama.cpp reads them: a factor without a type is linear, 0 is none.
+    @Test(arguments: ["llama.rope.scaling.factor", "llama.rope.scale_linear"])
+    func `takes a factor without a type as linear`(key: String) throws {
+        let plain = TinyLlama().contents
+        var linear = plain
+        linear["llama.rope.scaling.type"] = .string("linear")
+        linear["llama.rope.scaling.factor"] = .float32(4)
+        var contents = plain
+        contents[key] = .float32(4)
+        #expect(try logits(contents) == logits(linear))
+        #expect(try logits(contents) != logits(plain))
+        contents["llama.rope.scaling.type"] = .string("linear")
+        #expect(try logits(contents) == logits(linear))
+        for factor: Float in [0, 1] {
+            contents[key] = .float32(factor)
+            #expect(try logits(contents) == logits(plain))
+        }
+        contents[key] = .float32(4)
+        contents["llama.rope.scaling.type"] = .string("none")
+        #expect(try logits(contents) == logits(plain))
+        contents["llama.rope.scaling.type"] = nil
+        for factor in [-4, Float.nan, .infinity] {
+            contents[key] = .float32(factor)
+            expectRefusal(contents, key)
+        }
+    }
+
+    @Test func `prefers the newer of two factors`() throws {
+        var contents = TinyLlama().contents
+        contents["llama.rope.scaling.factor"] = .float32(4)
+        let newer = try logits(contents)
+        contents["llama.rope.scale_linear"] = .float32(8)
+        #expect(try logits(contents) == newer)
+    }
+
+    @Test func `is refused with rotary divisors beside a linear factor`() throws {
+        var contents = TinyLlama().contents
+        contents[tensor: "rope_freqs.weight"] = GGUFContents.Tensor(
+            "rope_freqs.weight", dimensions: [4], [1, 1, 2, 2])
+        let divided = try logits(contents)
+        contents["llama.rope.scaling.type"] = .string("none")
+        contents["llama.rope.scaling.factor"] = .float32(4)
+        #expect(try logits(contents) == divided)
+        for type: GGUFContents.Value? in [.string("linear"), nil] {
+            contents["llama.rope.scaling.type"] = type
+            expectRefusal(contents, "llama.rope.scaling.type = linear; supported: none beside the tensor rope_freqs")
+        }
+        contents["llama.rope.scaling.type"] = .string("llama3")
+        expectRefusal(contents, "llama.rope.scaling.type = llama3")
+    }
+
     @Test func `keeps what a key says is the default`() throws {
         var contents = TinyLlama().contents
         let plain = try logits(contents)

@@ -78,7 +78,18 @@ import Testing
         #expect(name == "absent")
         #expect(tried == ["absent", "\(models)/absent", "\(models)/absent.gguf"])
         #expect(command == ModelLocator.fetchCommand)
-        for part in tried + [command] { #expect(error?.description.contains(part) == true) }
+        for part in tried + [command, "from this package's folder"] {
+            #expect(error?.description.contains(part) == true)
+        }
+    }
+
+    @Test func `refuses an empty name`() throws {
+        try folder.write("swift-attention/models/mine.gguf")
+        let error = #expect(throws: PretrainedModelError.self) { try locator.path(of: "") }
+        guard case .emptyName = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
     }
 
     @Test func `an absolute path is not looked for in the cache`() throws {

@@ -4,12 +4,15 @@ import Foundation
 import PretrainedModels
 import Testing
 
-/// A similarity of one's own: the smaller the largest difference, the better the match.
-struct Chebyshev: Similarity {
+/// A similarity of one's own: minus the cube of the Minkowski distance of order 3.
+struct Minkowski: Similarity {
     func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar {
-        var largest: Scalar = 0
-        for index in query.indices { largest = max(largest, abs(query[index] - key[index])) }
-        return -largest
+        var sum: Scalar = 0
+        for index in query.indices {
+            let difference = abs(query[index] - key[index])
+            sum += difference * difference * difference
+        }
+        return -sum
     }
 }
 
@@ -32,7 +35,7 @@ struct Chebyshev: Similarity {
         let queries = Tensor((0..<1024).map { sin(Float($0)) }, shape: [1, 2, 64, 8])
         let (keys, values) = (queries, queries)
 
-        let closest = attention(queries: queries, keys: keys, values: values, similarity: Chebyshev())
+        let closest = attention(queries: queries, keys: keys, values: values, similarity: Minkowski())
 
         let operation = AttentionOperation(
             similarity: .cosine(temperature: 0.1),
@@ -43,9 +46,14 @@ struct Chebyshev: Similarity {
             returning: AttentionRequest(logSumExp: true, weights: 0..<64))
         print(operation.plan(queries: queries, keys: keys, values: values))
 
-        let reference = AttentionOperation(similarity: Chebyshev())
+        let reference = AttentionOperation(similarity: Minkowski())
             .reference(queries: queries, keys: keys, values: values)
         expectNear(closest, reference.output.doubles)
+        // A NaN is seen, and not taken for a match.
+        let poisoned = Tensor([.nan, 0] as [Float], shape: [1, 1, 1, 2])
+        let finite = Tensor([1, 0] as [Float], shape: [1, 1, 1, 2])
+        let seen = attention(queries: poisoned, keys: finite, values: finite, similarity: Minkowski())
+        #expect(seen.floats.allSatisfy { $0.isNaN })
         // The mask that was meant: & binds more tightly than |, and hidden keys have no weight at all.
         for query in 0..<64 {
             for key in 0..<64 {

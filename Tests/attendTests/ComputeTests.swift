@@ -267,8 +267,8 @@ import Testing
         #expect(result.status == 0)
         #expect(
             result.error.contains(
-                "queries hold 2 numbers that are not finite, the first (nan) at [batch, head, position, component] "
-                    + "[0, 0, 3, 1]"), "\(result.error)")
+                "'queries' holds numbers that are not finite (2 of 144), the first (nan) at [0, 0, 3, 1] of "
+                    + "[2, 4, 6, 3]. Where a query sees them, its output is not finite either."), "\(result.error)")
         #expect(result.error.contains("10 of the output's 240 numbers are not finite"), "\(result.error)")
         let output = numbers(try result.json()["output"])
         #expect(output.indices.filter { output[$0].isNaN } == Array(15..<25))
@@ -281,9 +281,28 @@ import Testing
         let tensors = operands.tensors.merging(["keys": Tensor(elements, shape: [2, 2, 6, 3])]) { $1 }
         let result = try command.run(
             "compute", writeSafetensors("in.safetensors", tensors), "--mask", "lengths:5,6")
-        #expect(result.error.contains("keys hold 3 numbers that are not finite"))
+        #expect(result.error.contains("'keys' holds numbers that are not finite (3 of 72)"))
         #expect(!result.error.contains("of the output's"))
         #expect(numbers(try result.json()["output"]).allSatisfy(\.isFinite))
+    }
+
+    @Test func `says what is not finite in any tensor, but for scores of minus infinity`() throws {
+        var operands = Operands().tensors
+        operands["bias"] = Tensor([0, 1, -.infinity, 2, 3, 4] as [Float], shape: [1, 6])
+        operands["sinks"] = Tensor([0, -.infinity, 1, 2] as [Float], shape: [4])
+        let masked = try command.run("compute", writeSafetensors("masked.safetensors", operands))
+        #expect(masked.status == 0)
+        #expect(masked.error.isEmpty)
+        operands["bias"] = Tensor([0, 1, -.infinity, .infinity, 3, 4] as [Float], shape: [1, 6])
+        operands["sinks"] = Tensor([0, -.infinity, 1, .nan] as [Float], shape: [4])
+        operands["weight"] = Tensor([1, 0, 0, 0, -.infinity, 0, 0, 0, 1] as [Float], shape: [3, 3])
+        let poisoned = try command.run(
+            "compute", writeSafetensors("poisoned.safetensors", operands), "--similarity", "general")
+        for says in [
+            "'bias' holds numbers that are not finite (1 of 6), the first (inf) at [0, 3] of [1, 6]",
+            "'sinks' holds numbers that are not finite (1 of 4), the first (nan) at [3] of [4]",
+            "'weight' holds numbers that are not finite (1 of 9), the first (-inf) at [1, 1] of [3, 3]",
+        ] { #expect(poisoned.error.contains(says), "\(poisoned.error)") }
     }
 
     @Test func `a query that sees nothing yields zeros`() throws {
@@ -362,6 +381,9 @@ import Testing
             ("{\(whole)}", ["--mask", "window:-1,0"], 64, ["'window:-1,0'"]),
             ("{\(whole)}", ["--mask", "window:1"], 64, ["'window:1'"]),
             ("{\(whole)}", ["--mask", "window:1,2,3,4"], 64, ["'window:1,2,3,4'"]),
+            ("{\(whole)}", ["--mask", "causal:"], 64, ["'causal:'"]),
+            ("{\(whole)}", ["--mask", "none:"], 64, ["'none:'"]),
+            ("{\(whole)}", ["--mask", ":causal"], 64, ["':causal'"]),
             ("{\(whole)}", ["--mask", "prefix"], 64, ["'prefix'"]),
             ("{\(whole)}", ["--mask", "lengths"], 64, ["'lengths'"]),
             ("{\(whole)}", ["--mask", "lengths:1,"], 64, ["'lengths:1,'"]),
@@ -435,7 +457,7 @@ import Testing
         let integers = try writeSafetensors(
             "int.safetensors",
             operands.tensors.merging(["keys": Tensor([Int32](repeating: 1, count: 2), shape: [1, 2])]) { $1 })
-        try fail([integers], saying: "'keys'", "int32")
+        try fail([integers], saying: "'keys'", "int32", "use F64, F32, F16, BF16 or BOOL")
         // Shapes that say much and hold nothing.
         for shape in ["[0,4611686018427387904,4]", "[4611686018427387904,4,0]", "[1099511627776,0]", "[0,4]"] {
             let entries = ["queries", "keys", "values"].map {
@@ -446,6 +468,22 @@ import Testing
             let file = try command.write("hollow.safetensors", length + header)
             try fail([file, "--weights"], saying: "hollow.safetensors")
         }
+    }
+
+    // Some 64 KiB each, from which a result of more than 1 GiB would be made.
+    @Test func `refuses results far larger than their operands`() throws {
+        let long = Tensor(zeros: [16_385, 1])
+        let one = Tensor(zeros: [1, 1])
+        let keys = try writeSafetensors("long.safetensors", ["queries": long, "keys": long, "values": long])
+        for name in ["weights", "scores"] {
+            try fail(
+                [keys, "--\(name)"],
+                saying: "'\(name)' would have shape [1, 1, 16385, 16385], more than the 268435456 numbers",
+                "leave out --\(name)")
+        }
+        let wide = try writeSafetensors(
+            "wide.safetensors", ["queries": long, "keys": one, "values": Tensor(zeros: [1, 16_385])])
+        try fail([wide], saying: "'output' would have shape [1, 1, 16385, 16385]", "Give fewer queries at once.")
     }
 
     @Test func `leaves a file as it is when it refuses`() throws {

@@ -126,9 +126,12 @@ import Testing
     }
 
     @Test func `refuses an ambiguous target, and lists its positions`() throws {
-        try fail("the a the", "--target", "the", saying: ["'the' occurs 2 times", "positions 0, 2"])
-        let result = try command.run("the a the", "--target", "2", "--model", model)
-        #expect(result.status == 0)
+        try fail("the a the", "--target", "the", saying: ["'the' occurs 2 times", "positions 0, 2", "such as #2"])
+        for target in ["2", "#2"] {
+            let result = try command.run("the a the", "--target", target, "--model", model)
+            #expect(result.status == 0)
+            #expect(result.output.contains("\"the\" (word 2)"))
+        }
     }
 
     @Test func `refuses a sentence longer than the context`() throws {
@@ -161,6 +164,16 @@ import Testing
         try command.fail(
             ["a b", "--model", "/absent/model.gguf"], status: 1, saying: ["/absent/model.gguf", "fetch-model"],
             environment: environment)
+    }
+
+    // Not the cache's folder with nothing behind it, where a single model would be found.
+    @Test func `refuses an empty name of a model`() throws {
+        let models = "\(command.folder)/swift-attention/models"
+        try FileManager.default.createDirectory(atPath: models, withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: model, toPath: "\(models)/tiny.gguf")
+        try command.fail(
+            ["a b", "--model", ""], status: 64, saying: ["name is empty"],
+            environment: ["XDG_CACHE_HOME": command.folder])
     }
 
     @Test func `refuses files that are no models`() throws {

@@ -3,14 +3,17 @@
 /// A measure of one's own needs only ``score(query:key:)``:
 ///
 /// ```swift
-/// struct Chebyshev: Similarity {
+/// struct Minkowski: Similarity {
 ///     func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar {
-///         var largest: Scalar = 0
-///         for index in query.indices { largest = max(largest, abs(query[index] - key[index])) }
-///         return -largest
+///         var sum: Scalar = 0
+///         for index in query.indices {
+///             let difference = abs(query[index] - key[index])
+///             sum += difference * difference * difference
+///         }
+///         return -sum
 ///     }
 /// }
-/// let output = attention(queries: queries, keys: keys, values: values, similarity: Chebyshev())
+/// let output = attention(queries: queries, keys: keys, values: values, similarity: Minkowski())
 /// ```
 ///
 /// The compiler specialises the loop over a tile of queries and keys for it, in the user's own module.

@@ -3,7 +3,8 @@ internal import SequenceModels
 
 /// Every step of one head at one token, from its query to the average of the values.
 ///
-/// In the numbers that the forward pass used; each step recombines to the next.
+/// Vectors, weights and the output are those of the forward pass. The scores, which it does not keep, are computed anew
+/// from its vectors, in `Double`. Each step recombines to the next.
 public struct AttentionSteps: Sendable, Encodable {
     /// One token of the sentence.
     public struct Key: Sendable, Encodable {
@@ -19,13 +20,13 @@ public struct AttentionSteps: Sendable, Encodable {
         public let key: [Float]
         /// v.
         public let value: [Float]
-        /// q·k.
+        /// q·k, computed anew in `Double`.
         public let dotProduct: Double
-        /// q·k times the scale.
+        /// ``dotProduct`` times the scale.
         public let scaled: Double
         /// The score after the mask; `nil` is −∞: the key is hidden.
         public let masked: Double?
-        /// α: the softmax of the scores.
+        /// α: the softmax of the scores, as the model used it.
         public let weight: Double
         /// α·v.
         public let weightedValue: [Float]

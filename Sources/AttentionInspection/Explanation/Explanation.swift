@@ -28,7 +28,7 @@ public struct Explanation: Sendable, Encodable {
         /// The Kullback-Leibler divergence in bits, at least 0, of the prediction with this word's input embedding
         /// replaced by the mean embedding.
         public let effect: Double?
-        /// Whether it takes attention for being first, not for what it says.
+        /// Whether it is an attention sink: the first word, with 0.3 of the attention and more from a later one.
         public let isSink: Bool
         /// Whether the target can see it: a causal model does not see what comes later.
         public let isVisible: Bool

@@ -10,10 +10,14 @@ extension LanguageModel {
     ///   - sentence: The text; special tokens in it are plain text.
     ///   - target: The word to explain.
     ///   - options: Which layers and heads, and how far.
+    ///   - willComputeEffect: Called with all but *effect* before that is computed, which takes longest; not called
+    ///     where it is left out.
     /// - Returns: Figures for every word, the predictions, and the steps of one head if it was named.
-    /// - Throws: `InspectionError` when the sentence, the target, the layer or the head cannot be.
+    /// - Throws: `InspectionError` when the sentence, the target, the layer or the head cannot be, or the model's
+    ///   numbers are not finite.
     public func explanation(
-        of sentence: String, target: Target = .last, options: ExplanationOptions = ExplanationOptions()
+        of sentence: String, target: Target = .last, options: ExplanationOptions = ExplanationOptions(),
+        willComputeEffect: (Explanation) -> Void = { _ in }
     ) throws(InspectionError) -> Explanation {
         try check(options)
         let text = try TokenizedText(sentence, tokenizer, contextLength: transformer.configuration.contextLength)
@@ -34,20 +38,8 @@ extension LanguageModel {
         let layers = options.layer.map { trace.layers[$0...$0] } ?? trace.layers[...]
         let attention = attentionShares(layers, head: options.head, segments: visible)
         let contribution = contributionShares(layers, of: transformer, head: options.head, segments: visible)
-        var notes: [String] = []
-        let seen = embeddings.slice(axis: 1, range: 0..<targetTokens.upperBound)
-        let effect = effects(options, visible, seen, logProbabilities, &notes)
+        guard contribution.allSatisfy(\.isFinite) else { throw .notFinite(place: "the contributions to the target") }
         let sink = sinkShare(attention, target: index)
-        let words = segments.indices.map { word in
-            let isVisible = word <= index
-            return Explanation.Word(
-                text: segments[word].text, attention: isVisible ? attention[word] : 0,
-                attentionWithoutSink: isVisible && word != 0
-                    ? sink.map { attention[word] / max(1 - $0, .leastNonzeroMagnitude) } : nil,
-                contribution: isVisible ? contribution[word] : 0,
-                effect: isVisible ? effect?[word] : effect.map { _ in 0 },
-                isSink: word == 0 && sink != nil, isVisible: isVisible)
-        }
         var steps: AttentionSteps?
         if let layer = options.layer, let head = options.head {
             let wordOfToken = segments.enumerated().flatMap { word, segment in segment.tokens.map { _ in word } }
@@ -55,10 +47,39 @@ extension LanguageModel {
                 trace: trace.layers[layer], layer: layer, head: head, query: targetTokens.upperBound - 1,
                 weightRow: targetTokens.count - 1, tokenTexts: text.tokenTexts, words: wordOfToken)
         }
-        return Explanation(
-            model: name, scope: scope(options), unit: options.showsTokens ? "tokens" : "words",
-            target: Explanation.Target(index: index, text: segments[index].text), words: words,
-            nextWords: try predictions(logProbabilities, count: options.predictionCount), steps: steps, notes: notes)
+        let nextWords = try predictions(logProbabilities, count: options.predictionCount)
+        func explanation(effect: [Double]?, notes: [String] = []) -> Explanation {
+            let words = segments.indices.map { word in
+                let isVisible = word <= index
+                return Explanation.Word(
+                    text: segments[word].text, attention: isVisible ? attention[word] : 0,
+                    attentionWithoutSink: isVisible && word != 0
+                        ? sink.map { attention[word] / max(1 - $0, .leastNonzeroMagnitude) } : nil,
+                    contribution: isVisible ? contribution[word] : 0,
+                    effect: isVisible ? effect?[word] : effect.map { _ in 0 },
+                    isSink: word == 0 && sink != nil, isVisible: isVisible)
+            }
+            return Explanation(
+                model: name, scope: scope(options), unit: options.showsTokens ? "tokens" : "words",
+                target: Explanation.Target(index: index, text: segments[index].text), words: words,
+                nextWords: nextWords, steps: steps, notes: notes)
+        }
+
+        let length = targetTokens.upperBound
+        if options.effect == .never { return explanation(effect: nil) }
+        if options.effect == .automatic && visible.count * length > EffectLens.automaticTokenLimit {
+            return explanation(
+                effect: nil,
+                notes: [
+                    "effect was left out: it takes \(visible.count) more runs of \(length) tokens. "
+                        + "--effect always computes it."
+                ])
+        }
+        willComputeEffect(explanation(effect: nil))
+        let lens = EffectLens(
+            model: transformer, embeddings: embeddings.slice(axis: 1, range: 0..<length),
+            logProbabilities: logProbabilities)
+        return explanation(effect: try lens.bits(of: visible))
     }
 
     private func check(_ options: ExplanationOptions) throws(InspectionError) {
@@ -84,24 +105,6 @@ extension LanguageModel {
         }
     }
 
-    private func effects(
-        _ options: ExplanationOptions, _ visible: [Segment], _ embeddings: Tensor, _ logProbabilities: [Double],
-        _ notes: inout [String]
-    ) -> [Double]? {
-        let tokenCount = visible.count * embeddings.shape[1]
-        switch options.effect {
-        case .never: return nil
-        case .automatic where tokenCount > EffectLens.automaticTokenLimit:
-            notes.append(
-                "effect was left out: it takes \(visible.count) more runs of \(embeddings.shape[1]) tokens. "
-                    + "--effect always computes it.")
-            return nil
-        default:
-            return EffectLens(model: transformer, embeddings: embeddings, logProbabilities: logProbabilities)
-                .bits(of: visible)
-        }
-    }
-
     /// The share of the first word if it is a sink: an attention of 0.3 and more for being first (the threshold of
     /// Gu et al., "When Attention Sink Emerges in Language Models", 2024, arXiv:2410.10781), seen from a later word.
     private func sinkShare(_ attention: [Double], target: Int) -> Double? {
@@ -112,16 +115,9 @@ extension LanguageModel {
     private func predictions(
         _ logProbabilities: [Double], count: Int
     ) throws(InspectionError) -> [Explanation.Prediction] {
-        var best: [Int] = []
-        for token in logProbabilities.indices {
-            let place = best.firstIndex { logProbabilities[token] > logProbabilities[$0] } ?? best.count
-            if place < count {
-                best.insert(token, at: place)
-                if best.count > count { best.removeLast() }
-            }
-        }
+        let best = logProbabilities.indices.sorted { (logProbabilities[$1], $0) < (logProbabilities[$0], $1) }
         var predictions: [Explanation.Prediction] = []
-        for token in best {
+        for token in best.prefix(count) {
             do {
                 let text = try tokenizer.decode([Int32(token)])
                 predictions.append(Explanation.Prediction(text: text, probability: .exp(logProbabilities[token])))

@@ -6,8 +6,8 @@ internal import SequenceModels
 ///
 /// A figure that every architecture has: it asks nothing about the inside of the model.
 struct EffectLens {
-    /// More tokens than this, over all runs, are left out unless asked for: about two seconds of two cores.
-    static let automaticTokenLimit = 2048
+    /// More tokens than this, over all runs, are left out unless asked for: about 1.4 seconds of two cores.
+    static let automaticTokenLimit = 1024
     /// How many tokens are run at a time, which bounds the memory.
     private static let batchTokenLimit = 1024
 
@@ -17,12 +17,13 @@ struct EffectLens {
     /// The prediction with all words in place.
     let logProbabilities: [Double]
 
-    func bits(of segments: [Segment]) -> [Double] {
+    func bits(of segments: [Segment]) throws(InspectionError) -> [Double] {
         let length = embeddings.shape[1]
         let original = embeddings.floats
         let mean = model.embedding.meanRow.floats
         let runs = max(1, Self.batchTokenLimit / max(1, length))
-        return stride(from: 0, to: segments.count, by: runs).flatMap { first in
+        var bits: [Double] = []
+        for first in stride(from: 0, to: segments.count, by: runs) {
             let batch = segments[first..<min(first + runs, segments.count)]
             var elements: [Float] = []
             for segment in batch {
@@ -35,19 +36,23 @@ struct EffectLens {
             let hidden = model.hiddenStates(of: Tensor(elements, shape: [batch.count, length, mean.count]))
             let logits = model.logits(of: hidden.slice(axis: 1, range: length - 1..<length)).floats
             let size = logProbabilities.count
-            return batch.indices.map { index in
-                let row = (index - first) * size
-                return divergence(from: logSoftmax(logits[row..<row + size]))
+            for (row, segment) in batch.enumerated() {
+                let divergence = divergence(from: logSoftmax(logits[row * size..<(row + 1) * size]))
+                guard divergence.isFinite else {
+                    throw .notFinite(place: "the prediction without '\(segment.text)'")
+                }
+                // Rounding can leave it a little below 0.
+                bits.append(max(0, divergence))
             }
         }
+        return bits
     }
 
     /// Σ p (ln p - ln q), in bits.
     private func divergence(from other: [Double]) -> Double {
         var sum = 0.0
         for (mine, theirs) in zip(logProbabilities, other) { sum += Double.exp(mine) * (mine - theirs) }
-        // Rounding can leave it a little below 0.
-        return max(0, sum / Double.log(2))
+        return sum / Double.log(2)
     }
 }
 

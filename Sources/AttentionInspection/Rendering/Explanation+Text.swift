@@ -2,25 +2,45 @@ extension Explanation {
     /// Returns the explanation as a picture for a terminal: a line per word with a bar and three figures, and the
     /// predictions under it.
     ///
+    /// It is ``heading(style:)`` and then ``body(style:width:)``.
+    ///
     /// - Parameters:
     ///   - style: Whether to use escape sequences.
     ///   - width: The terminal's columns; the bars take what is left, 12 at least.
     /// - Returns: Lines, each ended.
     public func text(style: TextStyle = .plain, width: Int = 80) -> String {
+        heading(style: style) + body(style: style, width: width)
+    }
+
+    /// Returns the picture's first line: which model, target, layers and heads.
+    ///
+    /// It does not depend on *effect*.
+    ///
+    /// - Parameter style: Whether to use escape sequences.
+    /// - Returns: One line, ended.
+    public func heading(style: TextStyle = .plain) -> String {
+        "\(style.bold(model)): what \"\(target.text.printable)\" (\(lineLabel) \(target.index)) attends to, \(scope)\n"
+    }
+
+    private var lineLabel: String { unit == "words" ? "word" : "token" }
+
+    /// Returns the picture without its heading.
+    ///
+    /// - Parameters:
+    ///   - style: Whether to use escape sequences.
+    ///   - width: The terminal's columns; the bars take what is left, 12 at least.
+    /// - Returns: Lines, each ended.
+    public func body(style: TextStyle = .plain, width: Int = 80) -> String {
         let wordWidth = min(24, max(4, words.map { $0.text.printable.displayWidth }.max() ?? 4))
         let indexWidth = max(2, String(words.count - 1).count)
         let barWidth = max(12, min(32, width - indexWidth - wordWidth - 42))
         let sink = words.first { $0.isSink }
-        let label = unit == "words" ? "word" : "token"
 
-        var lines: [String] = []
-        let about = "\(target.text.printable)\" (\(label) \(target.index)) attends to, \(scope)"
-        lines.append("\(style.bold(model)): what \"\(about)")
-        lines.append("")
+        var lines = [""]
         let margin = String(repeating: " ", count: indexWidth + 3)
         lines.append(
             style.dim(
-                "\(margin)\(label.padded(to: wordWidth))  \("attention".padded(to: barWidth + 8))"
+                "\(margin)\(lineLabel.padded(to: wordWidth))  \("attention".padded(to: barWidth + 8))"
                     + "  contribution   effect/bits"))
         for (index, word) in words.enumerated() {
             let mark = index == target.index ? "▸" : " "

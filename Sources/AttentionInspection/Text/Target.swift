@@ -4,8 +4,10 @@ public enum Target: Sendable, Hashable {
     case last
     /// The word at a position, from 0.
     case position(Int)
-    /// The word with this text, if need be but for case and the white space around it; or, where no word has it and
-    /// it is a number, the word at that position.
+    /// The word with this text, if need be but for case and the white space around it.
+    ///
+    /// `#3` is the word at position 3. So is `3` where no word is that number, or where several are and the one at
+    /// position 3 is among them.
     case word(String)
 
     /// Returns the index of the segment that is meant.
@@ -24,13 +26,20 @@ public enum Target: Sendable, Hashable {
             }
             return position
         case .word(let text):
+            if text.hasPrefix("#"), let position = Int(text.dropFirst()) {
+                guard segments.indices.contains(position) else { throw .targetNotFound(target: text, words: words) }
+                return position
+            }
             // A token's text begins with a space that nobody types.
             let readings: [(String) -> String] = [
                 { $0 }, { $0.trimmingWhiteSpace }, { $0.trimmingWhiteSpace.lowercased() },
             ]
             for reading in readings {
                 let positions = words.indices.filter { reading(words[$0]) == reading(text) }
-                if positions.count > 1 { throw .ambiguousTarget(target: text, positions: positions) }
+                if positions.count > 1 {
+                    if let position = Int(text), positions.contains(position) { return position }
+                    throw .ambiguousTarget(target: text, positions: positions)
+                }
                 if let position = positions.first { return position }
             }
             if let position = Int(text), segments.indices.contains(position) { return position }

@@ -21,9 +21,6 @@ struct BytePairMerger {
         ids.removeAll(keepingCapacity: true)
     }
 
-    /// The number of tokens in the piece so far.
-    var count: Int { ids.count }
-
     /// The last token of the piece so far.
     var last: Int32? { ids.last }
 

@@ -19,8 +19,8 @@ extension Transformer {
     ///   another shape.
     public init(llama file: GGUFFile) throws(PretrainedModelError) {
         let reader = LlamaReader(file: file)
-        let configuration = try reader.configuration()
         var tensors = TensorTable(file)
+        let configuration = try reader.configuration(&tensors)
         let (width, queryWidth) = (configuration.modelDimension, configuration.headCount * configuration.headDimension)
         let keyWidth = configuration.keyValueHeadCount * configuration.headDimension
         let hidden = configuration.feedForwardDimension
@@ -47,9 +47,6 @@ extension Transformer {
         let outputWeight =
             file.tensor(named: "output.weight") == nil
             ? nil : try tensors.matrix("output.weight", rows: vocabulary, columns: width)
-        if file.tensor(named: LlamaReader.rotaryDivisorsName) != nil {
-            _ = try tensors.vector(LlamaReader.rotaryDivisorsName, count: try reader.rotaryDimension() / 2)
-        }
         try tensors.requireAllUsed()
         self.init(
             configuration: configuration, embedding: embedding, layers: layers, finalNorm: finalNorm,
@@ -59,7 +56,7 @@ extension Transformer {
 
 /// Reads the description of a model from the metadata, and checks that it makes sense.
 private struct LlamaReader {
-    static let rotaryDivisorsName = "rope_freqs.weight"
+    private static let rotaryDivisorsName = "rope_freqs.weight"
     /// More layers than this are refused before anything is made of them.
     private static let layerLimit = 4096
 
@@ -67,7 +64,8 @@ private struct LlamaReader {
     private var path: String { file.file.path }
     private var metadata: GGUFFile.Metadata { file.metadata }
 
-    func configuration() throws(PretrainedModelError) -> TransformerConfiguration {
+    /// Takes the tensor that is part of the description.
+    func configuration(_ tensors: inout TensorTable) throws(PretrainedModelError) -> TransformerConfiguration {
         let architecture = try reading { () throws(GGUFError) in try metadata.string("general.architecture") }
         guard architecture == "llama" else {
             throw .unsupportedArchitecture(path: path, architecture: architecture, supported: ["llama"])
@@ -92,7 +90,7 @@ private struct LlamaReader {
             keyValueHeadCount: keyValueHeadCount, headDimension: headDimension,
             feedForwardDimension: try positive("llama.feed_forward_length"),
             vocabularySize: embedding.dimensions[1], contextLength: try positive("llama.context_length"),
-            norm: .rms(epsilon: epsilon), positions: .rotary(try rotary()), feedForward: .swiGLU)
+            norm: .rms(epsilon: epsilon), positions: .rotary(try rotary(&tensors)), feedForward: .swiGLU)
     }
 
     private func headDimension() throws(PretrainedModelError) -> Int {
@@ -118,7 +116,7 @@ private struct LlamaReader {
         return dimension
     }
 
-    func rotaryDimension() throws(PretrainedModelError) -> Int {
+    private func rotaryDimension() throws(PretrainedModelError) -> Int {
         let headDimension = try headDimension()
         let dimension = try positive("llama.rope.dimension_count", default: headDimension)
         guard dimension % 2 == 0 && dimension <= headDimension else {
@@ -127,30 +125,46 @@ private struct LlamaReader {
         return dimension
     }
 
-    private func rotary() throws(PretrainedModelError) -> RotaryEmbedding {
+    private func rotary(_ tensors: inout TensorTable) throws(PretrainedModelError) -> RotaryEmbedding {
         let dimension = try rotaryDimension()
         let base = try number("llama.rope.freq_base", default: 10_000)
         return RotaryEmbedding(
-            dimension: dimension, base: base, layout: .interleaved, scaling: try scaling(pairCount: dimension / 2))
+            dimension: dimension, base: base, layout: .interleaved,
+            scaling: try scaling(pairCount: dimension / 2, &tensors))
     }
 
-    private func scaling(pairCount: Int) throws(PretrainedModelError) -> RotaryEmbedding.Scaling {
-        if let tensor = file.tensor(named: Self.rotaryDivisorsName) {
-            var table = TensorTable(file)
-            let divisors = try table.vector(tensor.name, count: pairCount).doubles
-            guard divisors.allSatisfy({ $0.isFinite && $0 > 0 }) else {
-                throw .invalidConfiguration(
-                    path: path, key: tensor.name, value: "not finite or not above 0", wanted: "positive numbers")
-            }
-            return .perPair(divisors: divisors)
-        }
+    /// Scales as llama.cpp does: where a factor is given without a type, the type is `linear`.
+    private func scaling(
+        pairCount: Int, _ tensors: inout TensorTable
+    ) throws(PretrainedModelError) -> RotaryEmbedding.Scaling {
         let key = "llama.rope.scaling.type"
-        let type = try reading { () throws(GGUFError) in try metadata.string(key, default: "none") }
+        // Older files have the second key.
+        let factorKeys = ["llama.rope.scaling.factor", "llama.rope.scale_linear"]
+        let factorKey = factorKeys.first { metadata.contains($0) }
+        let type = try reading { () throws(GGUFError) in
+            try metadata.string(key, default: factorKey == nil ? "none" : "linear")
+        }
+        var scaling = RotaryEmbedding.Scaling.none
         switch type {
-        case "none": return .none
-        case "linear": return .linear(factor: try number("llama.rope.scaling.factor"))
+        case "none": break
+        case "linear":
+            let factor = try number(factorKey ?? factorKeys[0], allowsZero: true)
+            // llama.cpp takes 0 as no factor.
+            if factor != 0 && factor != 1 { scaling = .linear(factor: factor) }
         default: throw .unsupportedFeature(path: path, key: key, value: type, supported: "none, linear")
         }
+        guard file.tensor(named: Self.rotaryDivisorsName) != nil else { return scaling }
+        guard scaling == .none else {
+            throw .unsupportedFeature(
+                path: path, key: key, value: type, supported: "none beside the tensor \(Self.rotaryDivisorsName)")
+        }
+        let divisors = try tensors.vector(Self.rotaryDivisorsName, count: pairCount).doubles
+        guard divisors.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+            throw .invalidConfiguration(
+                path: path, key: Self.rotaryDivisorsName, value: "not finite or not above 0", wanted: "positive numbers"
+            )
+        }
+        return .perPair(divisors: divisors)
     }
 
     private func positive(_ key: String, default fallback: Int? = nil) throws(PretrainedModelError) -> Int {
@@ -163,12 +177,16 @@ private struct LlamaReader {
         return value
     }
 
-    private func number(_ key: String, default fallback: Double? = nil) throws(PretrainedModelError) -> Double {
+    private func number(
+        _ key: String, default fallback: Double? = nil, allowsZero: Bool = false
+    ) throws(PretrainedModelError) -> Double {
         let value = try reading { () throws(GGUFError) in
             if let fallback { return try metadata.double(key, default: fallback) }
             return try metadata.double(key)
         }
-        guard value.isFinite && value > 0 else { throw invalid(key, value, "a finite number above 0") }
+        guard value.isFinite && (value > 0 || allowsZero && value == 0) else {
+            throw invalid(key, value, allowsZero ? "a finite number of at least 0" : "a finite number above 0")
+        }
         return value
     }
 

@@ -26,7 +26,9 @@ struct MaskExpression {
     }
 
     private static func term(_ text: String, _ batchCount: Int, _ booleans: Tensor?) throws -> AttentionMask {
-        let parts = text.split(separator: ":", maxSplits: 1).map { $0.filter { $0 != " " } }
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map {
+            $0.filter { $0 != " " }
+        }
         let name = parts.first ?? ""
         let arguments = parts.count > 1 ? parts[1].split(separator: ",", omittingEmptySubsequences: false) : []
         func wrong() -> CommandFailure {

@@ -60,15 +60,22 @@ enum SimilarityChoice: String, CaseIterable, ExpressibleByArgument {
         case .dot: return Dot(scale: scale ?? 1)
         case .euclidean: return Euclidean(scale: scale ?? 1)
         case .cosine:
-            guard temperature != 0 && temperature.isFinite else {
-                throw CommandFailure.usage("--temperature is \(temperature); it must not be 0.")
+            guard temperature.isFactorOfFloats else {
+                throw CommandFailure.usage(
+                    "--temperature is \(temperature); it must be from 1e-38 to 1e38, with any sign.")
             }
             return Cosine(temperature: temperature)
-        case .gaussian, .laplacian:
-            guard bandwidth > 0 && bandwidth.isFinite else {
-                throw CommandFailure.usage("--bandwidth is \(bandwidth); it must be above 0.")
+        case .gaussian:
+            // Scores are multiplied by 1 / (2σ²).
+            guard bandwidth > 0 && (2 * bandwidth * bandwidth).isFactorOfFloats else {
+                throw CommandFailure.usage("--bandwidth is \(bandwidth); it must be from 1e-19 to 7e18.")
             }
-            return self == .gaussian ? Gaussian(bandwidth: bandwidth) : Laplacian(bandwidth: bandwidth)
+            return Gaussian(bandwidth: bandwidth)
+        case .laplacian:
+            guard bandwidth > 0 && bandwidth.isFactorOfFloats else {
+                throw CommandFailure.usage("--bandwidth is \(bandwidth); it must be from 1e-38 to 1e38.")
+            }
+            return Laplacian(bandwidth: bandwidth)
         case .general: return General(weight: try tensor("weight", rank: 2))
         case .linearAdditive:
             return LinearAdditive(

@@ -33,8 +33,6 @@ enum TensorFile {
             case .float32: type = .float32
             case .float16: type = .float16
             case .bfloat16: type = .bfloat16
-            case .int64: type = .int64
-            case .int32: type = .int32
             case .boolean: type = .bool
             default:
                 throw CommandFailure.failure(
@@ -116,7 +114,6 @@ enum TensorFile {
             let elements: [String]
             switch tensor.elementType {
             case .float64: elements = tensor.doubles.map { $0.isFinite ? "\($0)" : "null" }
-            case .int32, .int64: elements = tensor.integers.map { "\($0)" }
             default: elements = tensor.floats.map { $0.isFinite ? "\($0)" : "null" }
             }
             return "  \"\(name)\": \(render(elements[...], tensor.shape[...]))"
