@@ -41,8 +41,10 @@ let package = Package(
 
         // MARK: - Tests
         .testTarget(
-            name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels"], swiftSettings: strict),
-        .testTarget(name: "ModelFilesTests", dependencies: ["ModelFiles"], swiftSettings: strict),
+            name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ModelFilesTests", dependencies: ["ModelFiles", "TestSupport"], swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["ModelFiles"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(

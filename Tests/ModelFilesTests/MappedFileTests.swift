@@ -1,4 +1,5 @@
 import ModelFiles
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -11,7 +12,7 @@ import Testing
 
 /// Calls `body` with the path of a new folder, which is gone afterwards with the files in it.
 func withTemporaryFolder(_ body: (String) throws -> Void) throws {
-    var template = Array("\(variable("TMPDIR") ?? "/tmp")/ModelFilesTests.XXXXXX".utf8CString)
+    var template = Array("\(TestEnvironment.variable("TMPDIR") ?? "/tmp")/ModelFilesTests.XXXXXX".utf8CString)
     let folder = try #require(mkdtemp(&template)).withMemoryRebound(to: CChar.self, capacity: 1) {
         String(cString: $0)
     }

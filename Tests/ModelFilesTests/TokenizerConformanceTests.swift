@@ -1,4 +1,5 @@
 import ModelFiles
+import TestSupport
 import Testing
 
 /// The reference results, made by Transformers from the GGUF file.
@@ -12,7 +13,7 @@ private enum Reference {
 
     /// The file in the folder that `ATTENTION_CONFORMANCE` names, or else the committed one.
     static let path: String = {
-        if let folder = variable("ATTENTION_CONFORMANCE") { return "\(folder)/tokenizers.json" }
+        if let folder = TestEnvironment.variable("ATTENTION_CONFORMANCE") { return "\(folder)/tokenizers.json" }
         let folder = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")
         return "/\(folder)/Fixtures/tokenizers.json"
     }()

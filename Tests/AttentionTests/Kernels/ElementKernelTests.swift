@@ -1,5 +1,6 @@
 import CAttentionKernels
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct `Kernels of each element` {

@@ -1,4 +1,5 @@
 import CAttentionKernels
+import TestSupport
 import Testing
 
 /// The names of the kernel tables that this processor can run.

@@ -1,4 +1,5 @@
 import CAttentionKernels
+import TestSupport
 import Testing
 
 @Suite struct `Stored weights` {

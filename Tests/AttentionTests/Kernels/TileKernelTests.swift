@@ -1,5 +1,6 @@
 import CAttentionKernels
 import Foundation
+import TestSupport
 import Testing
 
 /// A tile kernel, with the plain loops that define it.

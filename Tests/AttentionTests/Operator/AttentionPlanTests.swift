@@ -1,4 +1,5 @@
 import Attention
+import TestSupport
 import Testing
 
 #if canImport(Glibc)

@@ -1,4 +1,5 @@
 import Attention
+import TestSupport
 
 /// The sizes of a call, by default distinct primes wherever they may differ, so that a swapped axis shows.
 struct OperandSizes: Sendable {
