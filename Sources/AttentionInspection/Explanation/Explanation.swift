@@ -1,6 +1,7 @@
 /// What a model does at one word of a sentence.
 ///
-/// How much it attends to each word, how much each contributes, and what changes without it. The terminal, JSON and every other picture are renderings of this one value.
+/// How much it attends to each word, how much each contributes, and what changes without it. The terminal, JSON and
+/// every other picture are renderings of this one value.
 public struct Explanation: Sendable, Encodable {
     /// The word or token that is explained.
     public struct Target: Sendable, Encodable {

@@ -115,9 +115,18 @@ extension LanguageModel {
     private func predictions(
         _ logProbabilities: [Double], count: Int
     ) throws(InspectionError) -> [Explanation.Prediction] {
-        let best = logProbabilities.indices.sorted { (logProbabilities[$1], $0) < (logProbabilities[$0], $1) }
+        // Not a sort of the whole vocabulary, which the first line would wait for.
+        var best: [Int] = []
+        for token in logProbabilities.indices {
+            if best.count == count {
+                guard let last = best.last, logProbabilities[token] > logProbabilities[last] else { continue }
+                best.removeLast()
+            }
+            let place = best.firstIndex { logProbabilities[token] > logProbabilities[$0] } ?? best.count
+            best.insert(token, at: place)
+        }
         var predictions: [Explanation.Prediction] = []
-        for token in best.prefix(count) {
+        for token in best {
             do {
                 let text = try tokenizer.decode([Int32(token)])
                 predictions.append(Explanation.Prediction(text: text, probability: .exp(logProbabilities[token])))

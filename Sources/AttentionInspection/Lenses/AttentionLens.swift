@@ -13,10 +13,8 @@ func attentionShares(_ layers: ArraySlice<LayerTrace>, head: Int?, segments: [Se
         for row in 0..<headCount * queryCount {
             for (index, segment) in segments.enumerated() {
                 let tokens = segment.tokens.clamped(to: 0..<keyCount)
-                shares[index] +=
-                    elements[row * keyCount..<(row + 1) * keyCount][
-                        (row * keyCount + tokens.lowerBound)..<(row * keyCount + tokens.upperBound)
-                    ].reduce(0, +) / Double(headCount * queryCount * layers.count)
+                let weights = elements[row * keyCount + tokens.lowerBound..<row * keyCount + tokens.upperBound]
+                shares[index] += weights.reduce(0, +) / Double(headCount * queryCount * layers.count)
             }
         }
     }
