@@ -46,7 +46,8 @@ let package = Package(
         .testTarget(
             name: "ModelFilesTests", dependencies: ["ModelFiles", "TestSupport"], swiftSettings: strict),
         .target(
-            name: "TestSupport", dependencies: ["ModelFiles"], path: "Tests/TestSupport", swiftSettings: strict),
+            name: "TestSupport", dependencies: ["Attention", "ModelFiles"], path: "Tests/TestSupport",
+            swiftSettings: strict),
         .testTarget(
             name: "SequenceModelsTests", dependencies: ["SequenceModels", "Attention", "TestSupport"],
             swiftSettings: strict),

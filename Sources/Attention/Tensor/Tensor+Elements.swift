@@ -5,7 +5,7 @@ extension Tensor {
     ///
     /// - Returns: A tensor with ``isContiguous`` true.
     public func contiguous() -> Tensor {
-        isContiguous ? self : copied(to: elementType)
+        isContiguous ? self : copied(to: elementType).recorded(from: [self]) { gradient, _ in [gradient] }
     }
 
     /// Returns the tensor with its elements stored as another type, rounded to the nearest, ties to even.
@@ -13,7 +13,9 @@ extension Tensor {
     /// - Parameter newType: A floating-point type, or the tensor's own.
     /// - Returns: The tensor itself if it has that type.
     public func converted(to newType: ElementType) -> Tensor {
-        newType == elementType ? self : copied(to: newType)
+        if newType == elementType { return self }
+        let gradientType = gradientType
+        return copied(to: newType).recorded(from: [self]) { gradient, _ in [gradient.converted(to: gradientType)] }
     }
 
     /// The elements in row-major order as `Float`.

@@ -11,10 +11,16 @@ extension Tensor {
             range.lowerBound >= 0 && range.upperBound <= shape[axis],
             "The range \(range) leaves axis \(axis) of \(shape).")
         var shape = shape
+        let whole = self.shape
         shape[axis] = range.count
         return Tensor(
             shape: shape, strides: strides, elementType: elementType, storage: storage,
-            offset: offset + range.lowerBound * strides[axis])
+            offset: offset + range.lowerBound * strides[axis]
+        ).recorded(from: [self]) { gradient, _ in
+            var result = Tensor(zeros: whole, elementType: gradient.elementType)
+            result.write(gradient, axis: axis, at: range.lowerBound)
+            return [result]
+        }
     }
 
     /// Returns the tensor with two dimensions exchanged, as a view.
@@ -28,7 +34,9 @@ extension Tensor {
         var strides = strides
         shape.swapAt(resolved(first), resolved(second))
         strides.swapAt(resolved(first), resolved(second))
-        return Tensor(shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset)
+        return Tensor(
+            shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset
+        ).recorded(from: [self]) { gradient, _ in [gradient.transposed(first, second)] }
     }
 
     /// Returns the same elements under another shape: a view where the layout allows it, else a copy.
@@ -39,10 +47,12 @@ extension Tensor {
         require(
             Tensor.elementCount(of: newShape) == elementCount,
             "\(shape) has \(elementCount) elements, \(newShape) has \(Tensor.elementCount(of: newShape)).")
-        let source = contiguous()
+        let source = detached.contiguous()
+        let shape = shape
         return Tensor(
             shape: newShape, strides: Tensor.contiguousStrides(of: newShape), elementType: elementType,
-            storage: source.storage, offset: source.offset)
+            storage: source.storage, offset: source.offset
+        ).recorded(from: [self]) { gradient, _ in [gradient.reshaped(to: shape)] }
     }
 
     /// Returns the tensor repeated to a larger shape, as a view: extents of 1 stretch, and dimensions are
@@ -60,8 +70,10 @@ extension Tensor {
                 "\(shape) cannot be broadcast to \(newShape).")
             newStrides[axis + added] = shape[axis] == newShape[axis + added] ? strides[axis] : 0
         }
+        let shape = shape
         return Tensor(
-            shape: newShape, strides: newStrides, elementType: elementType, storage: storage, offset: offset)
+            shape: newShape, strides: newStrides, elementType: elementType, storage: storage, offset: offset
+        ).recorded(from: [self]) { gradient, _ in [gradient.summed(to: shape)] }
     }
 
     /// Returns the tensor in four dimensions, `[B, H, T_q, T_k]`, to be read by any index: dimensions are added in
@@ -91,7 +103,8 @@ extension Tensor {
         return Tensor(
             shape: [shape[0], headCount, shape[1], dimension],
             strides: [strides[0], dimension * strides[2], strides[1], strides[2]], elementType: elementType,
-            storage: storage, offset: offset)
+            storage: storage, offset: offset
+        ).recorded(from: [self]) { gradient, _ in [gradient.mergingHeads()] }
     }
 
     /// Returns `[B, H, T, D]` as `[B, T, H·D]`: a view where the heads lie side by side, else a copy.
@@ -100,6 +113,31 @@ extension Tensor {
     public func mergingHeads() -> Tensor {
         require(rank == 4, "Heads are merged from [B, H, T, D], not from \(shape).")
         return transposed(1, 2).reshaped(to: [shape[0], shape[2], shape[1] * shape[3]])
+    }
+
+    /// Returns the indices along one dimension as tensors without it, as views.
+    ///
+    /// - Parameter axis: The dimension, counted from the end where negative.
+    /// - Returns: As many tensors as the dimension has indices.
+    public func unstacked(axis: Int = 0) -> [Tensor] {
+        let axis = resolved(axis)
+        return (0..<shape[axis]).map { slice(axis: axis, range: $0..<$0 + 1).removing(axis: axis) }
+    }
+
+    /// Returns the tensor without a dimension of extent 1, as a view.
+    ///
+    /// - Parameter axis: The dimension, counted from the end where negative.
+    /// - Returns: The same elements with one dimension fewer.
+    public func removing(axis: Int) -> Tensor {
+        let axis = resolved(axis)
+        require(shape[axis] == 1, "Axis \(axis) of \(shape) has not the extent 1.")
+        let whole = shape
+        var (shape, strides) = (shape, strides)
+        shape.remove(at: axis)
+        strides.remove(at: axis)
+        return Tensor(
+            shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset
+        ).recorded(from: [self]) { gradient, _ in [gradient.reshaped(to: whole)] }
     }
 
     func resolved(_ axis: Int) -> Int {

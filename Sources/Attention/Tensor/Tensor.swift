@@ -14,8 +14,14 @@ public struct Tensor: Sendable {
     var storage: TensorStorage
     /// The first element, counted in elements from the storage's start.
     let offset: Int
+    /// How it came about, where that is recorded.
+    let node: GradientNode?
 
-    init(shape: [Int], strides: [Int], elementType: ElementType, storage: TensorStorage, offset: Int) {
+    init(
+        shape: [Int], strides: [Int], elementType: ElementType, storage: TensorStorage, offset: Int,
+        node: GradientNode? = nil
+    ) {
+        self.node = node
         self.shape = shape
         self.strides = strides
         self.elementType = elementType
@@ -38,6 +44,21 @@ public struct Tensor: Sendable {
     public init(zeros shape: [Int], elementType: ElementType = .float32) {
         self.init(uninitialized: shape, elementType: elementType)
         storage.base.initializeMemory(as: UInt8.self, repeating: 0, count: storage.byteCount)
+    }
+
+    /// Creates a floating-point tensor of one number, repeated.
+    ///
+    /// - Parameters:
+    ///   - value: Every element.
+    ///   - shape: The extent of each dimension, each at least 0.
+    ///   - elementType: float32 or float64.
+    public init(filledWith value: Double, shape: [Int], elementType: ElementType = .float32) {
+        self.init(uninitialized: shape, elementType: elementType)
+        switch elementType {
+        case .float32: pointer(as: Float.self).update(repeating: Float(value), count: elementCount)
+        case .float64: pointer(as: Double.self).update(repeating: value, count: elementCount)
+        default: stop("A tensor is filled with float32 or float64 numbers, not with \(elementType).")
+        }
     }
 
     /// Creates a float32 tensor from numbers in row-major order.
@@ -187,6 +208,8 @@ public struct Tensor: Sendable {
     mutating func makeUnique() {
         if !isKnownUniquelyReferenced(&storage) || !storage.isWritable || !isContiguous {
             self = copied(to: elementType)
+        } else {
+            self = detached
         }
     }
 }
