@@ -130,6 +130,14 @@ public protocol SequenceModel: Layer {
     ///   - state: What was read so far.
     /// - Returns: `[B, V]`, the logits after these tokens.
     func step(_ tokens: [Int], state: inout State) -> Tensor
+
+    /// Reads some tokens of each sequence; by default one after the other.
+    ///
+    /// - Parameters:
+    ///   - tokens: `[B][T]`, at least one each.
+    ///   - state: What was read so far.
+    /// - Returns: `[B, V]`, the logits after the last of them.
+    func nextTokenLogits(after tokens: [[Int]], state: inout State) -> Tensor
 }
 
 extension SequenceModel {
@@ -143,6 +151,22 @@ extension SequenceModel {
     /// - Parameter tokens: `[B][T]`.
     /// - Returns: `[B, T, M]`.
     public func embedSource(_ tokens: [[Int]]) -> Tensor { embed(tokens) }
+
+    /// Reads some tokens of each sequence, one after the other.
+    ///
+    /// - Parameters:
+    ///   - tokens: `[B][T]`, at least one each.
+    ///   - state: What was read so far.
+    /// - Returns: `[B, V]`, the logits after the last of them.
+    public func nextTokenLogits(after tokens: [[Int]], state: inout State) -> Tensor {
+        let length = tokens.first?.count ?? 0
+        require(
+            length > 0 && tokens.allSatisfy { $0.count == length },
+            "Sequences of \(tokens.map(\.count)) tokens are empty, or do not make a batch.")
+        var logits = step(tokens.map { $0[0] }, state: &state)
+        for index in 1..<max(1, length) { logits = step(tokens.map { $0[index] }, state: &state) }
+        return logits
+    }
 
     /// Returns how much each token is to be expected after each token of a batch, before the softmax.
     ///
