@@ -123,7 +123,7 @@ extension Tensor {
     }
 
     /// Adds another tensor of the same shape and type in place; the sum has no past.
-    mutating func add(_ other: Tensor) {
+    package mutating func add(_ other: Tensor) {
         require(
             shape == other.shape && elementType == other.elementType,
             "\(other.elementType) \(other.shape) cannot be added to \(elementType) \(shape).")

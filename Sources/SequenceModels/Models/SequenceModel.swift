@@ -94,6 +94,12 @@ public protocol SequenceModel: Layer {
     /// - Returns: `[B, T, M]`.
     func embed(_ tokens: [[Int]]) -> Tensor
 
+    /// The mean of all tokens' vectors, `[M]`: what a word is replaced by to see what changes without it.
+    var meanVector: Tensor { get }
+
+    /// The mean of all source tokens' vectors, `[M]`; by default ``meanVector``.
+    var meanSourceVector: Tensor { get }
+
     /// Returns the vectors of a source's tokens; by default ``embed(_:)``.
     ///
     /// - Parameter tokens: `[B][T]`.
@@ -145,6 +151,8 @@ extension SequenceModel {
     public var contextLength: Int? { nil }
     /// No source.
     public var readsSource: Bool { false }
+    /// ``meanVector``.
+    public var meanSourceVector: Tensor { meanVector }
 
     /// Returns the vectors of tokens.
     ///

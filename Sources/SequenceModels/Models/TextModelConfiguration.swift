@@ -1,4 +1,4 @@
-public import Attention
+internal import Attention
 
 /// Which model to make, and of what size: one description for every architecture.
 public struct TextModelConfiguration: Sendable, Hashable {
@@ -22,6 +22,18 @@ public struct TextModelConfiguration: Sendable, Hashable {
         case lstmn
         /// A decoder of attention alone (Vaswani et al., 2017).
         case transformer
+    }
+
+    /// How the decoder of an encoder–decoder attends to the source.
+    public enum EncoderAttention: String, Sendable, CaseIterable {
+        /// Not at all: all that the decoder knows is the encoder's last state (Sutskever et al., 2014).
+        case none
+        /// From the state before the step (Bahdanau et al., 2014).
+        case bahdanau
+        /// From the state after the step, over the whole source (Luong et al., 2015).
+        case luong
+        /// From the state after the step, around a place that it predicts (Luong et al., 2015, "local-p").
+        case local
     }
 
     /// A size by name.
@@ -55,6 +67,8 @@ public struct TextModelConfiguration: Sendable, Hashable {
     public var contextLength: Int
     /// The number of heads of a Transformer, which divides ``width``.
     public var headCount: Int
+    /// How the decoder of an encoder–decoder attends to the source; `nil` for other models.
+    public var attention: EncoderAttention?
     /// How keys match queries, where there is attention; `nil` is the architecture's own measure.
     public var similarity: SimilarityKind?
     /// The share that is dropped in training, from 0 to less than 1.
@@ -69,11 +83,13 @@ public struct TextModelConfiguration: Sendable, Hashable {
     ///   - layerCount: The number of layers.
     ///   - contextLength: How many tokens are read at once in training.
     ///   - headCount: The number of heads of a Transformer; `nil` is one per 32 elements, or 1.
+    ///   - attention: How the decoder of an encoder–decoder attends to the source; `nil` is Bahdanau's.
     ///   - similarity: How keys match queries, where there is attention.
     ///   - dropoutRate: The share that is dropped in training.
     public init(
         _ architecture: Architecture, vocabularySize: Int, width: Int, layerCount: Int, contextLength: Int,
-        headCount: Int? = nil, similarity: SimilarityKind? = nil, dropoutRate: Double = 0
+        headCount: Int? = nil, attention: EncoderAttention? = nil, similarity: SimilarityKind? = nil,
+        dropoutRate: Double = 0
     ) {
         self.architecture = architecture
         self.vocabularySize = vocabularySize
@@ -81,6 +97,7 @@ public struct TextModelConfiguration: Sendable, Hashable {
         self.layerCount = layerCount
         self.contextLength = contextLength
         self.headCount = headCount ?? (width % 32 == 0 ? width / 32 : 1)
+        self.attention = architecture == .seq2seq ? attention ?? .bahdanau : nil
         self.similarity = similarity
         self.dropoutRate = dropoutRate
     }

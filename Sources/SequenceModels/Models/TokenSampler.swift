@@ -1,4 +1,4 @@
-public import Attention
+internal import Attention
 
 /// Picks the next token from logits.
 public struct TokenSampler: Sendable {

@@ -72,7 +72,9 @@ public struct Optimizer: Sendable {
             moments = (0..<kind.momentCount).map { _ in gradients.map { Tensor(zeros: $0.shape) } }
         }
         var index = 0
-        var all = moments
+        // Given up here, so that they may be written in place.
+        var first = moments.first ?? []
+        var second = moments.count > 1 ? moments[1] : []
         moments = []
         layer.visitParameters { name, parameter in
             require(
@@ -86,22 +88,22 @@ public struct Optimizer: Sendable {
                     parameter.sgdStep(gradient: gradient, learningRate: learningRate)
                 } else {
                     parameter.sgdStep(
-                        gradient: gradient, velocity: &all[0][index], learningRate: learningRate, momentum: momentum)
+                        gradient: gradient, velocity: &first[index], learningRate: learningRate, momentum: momentum)
                 }
             case .adam(let beta1, let beta2, let epsilon):
                 parameter.adamStep(
-                    gradient: gradient, firstMoment: &all[0][index], secondMoment: &all[1][index],
+                    gradient: gradient, firstMoment: &first[index], secondMoment: &second[index],
                     learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: 0,
                     stepCount: stepCount)
             case .adamW(let beta1, let beta2, let epsilon, let weightDecay):
                 parameter.adamStep(
-                    gradient: gradient, firstMoment: &all[0][index], secondMoment: &all[1][index],
+                    gradient: gradient, firstMoment: &first[index], secondMoment: &second[index],
                     learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
                     weightDecay: decays(name, parameter.shape) ? weightDecay : 0, stepCount: stepCount)
             }
             index += 1
         }
-        moments = all
+        moments = Array([first, second].prefix(kind.momentCount))
         require(index == gradients.count, "There are \(gradients.count) gradients for \(index) parameters.")
     }
 }

@@ -1,4 +1,4 @@
-public import Attention
+internal import Attention
 
 /// What a training run is told: everything but the model and the examples.
 public struct TrainingPlan: Sendable, Hashable {

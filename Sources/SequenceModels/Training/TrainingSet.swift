@@ -1,4 +1,4 @@
-public import Attention
+internal import Attention
 
 /// A source and what it is to become, as tokens.
 public struct TokenPair: Sendable, Hashable {

@@ -1,0 +1,1 @@
+public enum SimilarityKind: String, Sendable, CaseIterable { case dot }
