@@ -224,3 +224,23 @@ extension SequenceModel {
             source: source.map { EmbeddedBatch(embedSource($0.tokens), lengths: $0.lengths) }, dropout: &dropout)
     }
 }
+
+/// A model, no Transformer, that attends to what it has read: its weights can be looked at.
+public protocol AttendingModel: SequenceModel {
+    /// Returns how much each token attends to each token before it.
+    ///
+    /// - Parameter inputs: `[B, T, M]`.
+    /// - Returns: The weights of each layer, `[B, T, T]`.
+    func attentionWeights(of inputs: EmbeddedBatch) -> [Tensor]
+}
+
+/// An encoder–decoder that attends to its source: its alignment can be looked at.
+public protocol AligningModel: SequenceModel {
+    /// Returns how much the prediction after each token attends to each token of the source.
+    ///
+    /// - Parameters:
+    ///   - inputs: What the decoder reads, `[B, T, M]`.
+    ///   - source: What the encoder reads, `[B, T_s, M]`.
+    /// - Returns: `[B, T, T_s]`, or `nil` where the decoder does not attend.
+    func alignment(of inputs: EmbeddedBatch, source: EmbeddedBatch) -> Tensor?
+}
