@@ -78,7 +78,7 @@ public struct AtomicFile {
             unlink(temporaryPath)
             throw FileError(path, "replace", code: code, byteCount: byteCount)
         }
-        syncFolder(path.lastIndex(of: "/").map { String(path[...$0]) } ?? ".")
+        Folder.sync(Folder.above(path))
     }
 }
 
@@ -90,16 +90,6 @@ extension FileError {
             path: path,
             problem: isFull ? .diskFull(byteCount: byteCount) : .system(operation: operation, code: code))
     }
-}
-
-/// Waits until the disk has the names in a folder.
-///
-/// Where a folder cannot be synced, what was renamed has still been renamed, and there is nothing to undo.
-func syncFolder(_ path: String) {
-    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
-    fsync(descriptor)
-    close(descriptor)
 }
 
 /// Writes all bytes to a descriptor, and returns the system's error, if any.

@@ -209,7 +209,8 @@ extension ByteLevelBPETokenizer {
                 preTokenizer == .gpt2
                     ? .object(byteLevel)
                     : .object([
-                        ("type", .string("Sequence")), ("pretokenizers", .array([.object(digits), .object(byteLevel)])),
+                        ("type", .string("Sequence")),
+                        ("pretokenizers", .array([.object(digits), .object(byteLevel)])),
                     ])
             ),
             ("post_processor", .null), ("decoder", .object(byteLevel)), ("model", .object(model)),
