@@ -1,1 +1,1 @@
-public enum SimilarityKind: String, Sendable, CaseIterable { case dot }
+public enum SimilarityKind: String, Sendable, Hashable, Codable, CaseIterable { case dot }

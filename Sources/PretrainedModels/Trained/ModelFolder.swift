@@ -17,11 +17,10 @@ struct ModelFolder {
         FileManager.default.fileExists(atPath: ModelFolder(path: path).descriptionPath)
     }
 
-    /// Loads the model: what training ended with, or where it has not ended, its newest checkpoint.
+    /// Loads the model: what training ended with, or where it has not ended, its newest whole checkpoint.
     func load() throws(PretrainedModelError) -> LanguageModel {
-        let parameters = try parametersFile()
-        let description = try readDescription(
-            parameterByteCount: (try? FileManager.default.attributesOfItem(atPath: parameters)[.size] as? Int) ?? 0)
+        let parameters = try parameters()
+        let description = try readDescription(parameterByteCount: parameters.file.count)
         let tokenizer = try readTokenizer()
         guard tokenizer.vocabularySize == description.configuration.vocabularySize else {
             throw .invalidConfiguration(
@@ -37,7 +36,7 @@ struct ModelFolder {
 
     func readDescription(parameterByteCount: Int) throws(PretrainedModelError) -> ModelDescription {
         do {
-            let bytes = try MappedFile(path: descriptionPath, mapped: false)
+            let bytes = try MappedFile(reading: descriptionPath)
             let json = try bytes.withUnsafeBytes { bytes throws(JSONError) in try JSONValue(parsing: bytes) }
             return try ModelDescription(json, path: descriptionPath, parameterByteCount: parameterByteCount)
         } catch let error as PretrainedModelError {
@@ -55,14 +54,25 @@ struct ModelFolder {
         }
     }
 
-    private func loaded(_ model: some SequenceModel, from path: String) throws(PretrainedModelError) -> any SequenceModel {
-        try ParameterFile.layer(model, from: path)
+    private func loaded(
+        _ model: some SequenceModel, from file: SafetensorsFile
+    ) throws(PretrainedModelError) -> any SequenceModel {
+        try ParameterFile.layer(model, from: file, path: file.file.path)
     }
 
-    private func parametersFile() throws(PretrainedModelError) -> String {
-        if FileManager.default.fileExists(atPath: parametersPath) { return parametersPath }
-        if let checkpoint = CheckpointFolder(path: checkpointsPath).newestReadable().checkpoint {
-            return "\(checkpoint.path)/model.safetensors"
+    private func parameters() throws(PretrainedModelError) -> SafetensorsFile {
+        if FileManager.default.fileExists(atPath: parametersPath) {
+            do {
+                return try SafetensorsFile(path: parametersPath)
+            } catch {
+                throw .unreadableTensors(error)
+            }
+        }
+        do {
+            let found = try CheckpointFolder(checkpointsPath).newestReadable()
+            if let checkpoint = found.checkpoint { return try checkpoint.tensors("model.safetensors") }
+        } catch {
+            throw .unreadableFolder(path: checkpointsPath, reason: error.description)
         }
         throw .unreadableFolder(
             path: path, reason: "it holds neither model.safetensors nor a checkpoint. Train it with attend train")

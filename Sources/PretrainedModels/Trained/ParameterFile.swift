@@ -14,21 +14,17 @@ enum ParameterFile {
     }
 
     /// Returns a copy of a layer with the parameters of a file, which has to hold these and no others.
-    static func layer<Model: Layer>(_ layer: Model, from path: String) throws(PretrainedModelError) -> Model {
-        let values = try read(layer.parameters.map { ($0.name, $0.value.shape) }, from: path)
-        return layer.replacingParameters(with: values)
+    static func layer<Model: Layer>(
+        _ layer: Model, from file: SafetensorsFile, path: String
+    ) throws(PretrainedModelError) -> Model {
+        let wanted = layer.parameters.map { (name: $0.name, shape: $0.value.shape) }
+        return layer.replacingParameters(with: try read(wanted, from: file, path: path))
     }
 
     /// Returns tensors of given names and shapes from a file that holds these and no others.
     static func read(
-        _ wanted: [(name: String, shape: [Int])], from path: String
+        _ wanted: [(name: String, shape: [Int])], from file: SafetensorsFile, path: String
     ) throws(PretrainedModelError) -> [Tensor] {
-        let file: SafetensorsFile
-        do {
-            file = try SafetensorsFile(path: path)
-        } catch {
-            throw .unreadableTensors(error)
-        }
         let names = Set(wanted.map(\.name))
         let missing = wanted.map(\.name).filter { file.tensor(named: $0) == nil }
         let unexpected = file.tensors.map(\.name).filter { !names.contains($0) }

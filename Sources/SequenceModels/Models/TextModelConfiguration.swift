@@ -3,7 +3,7 @@ internal import Attention
 /// Which model to make, and of what size: one description for every architecture.
 public struct TextModelConfiguration: Sendable, Hashable {
     /// The line that led to attention.
-    public enum Architecture: String, Sendable, CaseIterable {
+    public enum Architecture: String, Sendable, Hashable, Codable, CaseIterable {
         /// Causal convolutions with residual connections.
         case cnn
         /// A temporal convolutional network: dilated causal convolutions (Bai et al., 2018).
@@ -25,7 +25,7 @@ public struct TextModelConfiguration: Sendable, Hashable {
     }
 
     /// How the decoder of an encoder–decoder attends to the source.
-    public enum EncoderAttention: String, Sendable, CaseIterable {
+    public enum EncoderAttention: String, Sendable, Hashable, Codable, CaseIterable {
         /// Not at all: all that the decoder knows is the encoder's last state (Sutskever et al., 2014).
         case none
         /// From the state before the step (Bahdanau et al., 2014).
@@ -37,7 +37,7 @@ public struct TextModelConfiguration: Sendable, Hashable {
     }
 
     /// A size by name.
-    public enum Size: String, Sendable, CaseIterable {
+    public enum Size: String, Sendable, Hashable, Codable, CaseIterable {
         /// For a test, or a text of some pages: seconds to minutes.
         case tiny
         /// For a book: minutes.

@@ -7,7 +7,7 @@
 #endif
 
 /// How the learning rate goes over a run, as a factor of its peak.
-public enum LearningRateSchedule: String, Sendable, CaseIterable {
+public enum LearningRateSchedule: String, Sendable, Hashable, Codable, CaseIterable {
     /// The peak throughout.
     case constant
     /// Up in a straight line over the first steps, then down along half a cosine to a tenth of the peak.

@@ -12,7 +12,7 @@ public enum OptimizerKind: Sendable, Hashable {
     case adamW(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8, weightDecay: Double = 0.01)
 
     /// How many tensors of a parameter's shape are kept for each parameter.
-    var momentCount: Int {
+    package var momentCount: Int {
         switch self {
         case .sgd(let momentum): momentum == 0 ? 0 : 1
         case .adam, .adamW: 2
