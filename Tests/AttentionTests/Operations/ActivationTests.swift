@@ -61,7 +61,7 @@ import Testing
 
     @Test func `views and halves are taken, and any length`() {
         var random = SeededGenerator(seed: 151)
-        let x = random.tensor([67, 131])
+        let x = random.operand([67, 131])
         for activation in [gelu, geluTanh, silu] {
             let whole = activation(x)
             #expect(whole.shape == [67, 131])
