@@ -1,8 +1,21 @@
 internal import Attention
-internal import ModelFiles
+public import ModelFiles
 public import SequenceModels
 
 extension LanguageModel {
+    /// Returns the tokens of a text to continue, with the one in front that the model expects, if any.
+    ///
+    /// - Parameter text: Special tokens in it are plain text.
+    /// - Returns: The tokens; none for an empty text.
+    /// - Throws: `TokenizerError` when the text cannot be encoded.
+    public func promptTokens(of text: String) throws(TokenizerError) -> [Int32] {
+        let tokens = try tokenizer.encode(text)
+        guard !tokens.isEmpty, tokenizer.addsBeginningOfSequence, let first = tokenizer.beginningOfSequenceID else {
+            return tokens
+        }
+        return [first] + tokens
+    }
+
     /// Returns the most likely continuation, token by token.
     ///
     /// - Parameters:

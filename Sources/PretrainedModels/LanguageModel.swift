@@ -16,7 +16,7 @@ public struct LanguageModel: Sendable {
     public let prompting: Prompting
 
     /// How a text to continue is given to a model.
-    public enum Prompting: String, Sendable, Hashable {
+    public enum Prompting: String, Sendable, Hashable, CaseIterable {
         /// As it is: the model learned running text.
         case text
         /// As a source whose target the model writes: it learned pairs.

@@ -127,8 +127,8 @@ extension LanguageModel {
             throw .notFinite(place: "the prediction after the target")
         }
         let alignment = try alignment(by: model, ids: ids, texts: text.tokenTexts, start: start)
-        let attention = attentionShares(
-            by: model, embeddings: embeddings, alignment: alignment, targetTokens: targetTokens, segments: visible)
+        let attention = plainAttentionShares(
+            of: model, embeddings: embeddings, alignment: alignment, targetTokens: targetTokens, segments: visible)
         let nextWords = try predictions(logProbabilities, count: options.predictionCount)
         func explanation(effect: [Double]?, notes: [String] = []) -> Explanation {
             let words = segments.indices.map { word in
@@ -162,8 +162,8 @@ extension LanguageModel {
 
     /// Returns the mean over the target's tokens and the layers of the weights on each segment's tokens; of an
     /// encoder–decoder, the weights of the first token that it writes.
-    private func attentionShares(
-        by model: some SequenceModel, embeddings: Tensor, alignment: Explanation.Alignment?, targetTokens: Range<Int>,
+    private func plainAttentionShares(
+        of model: some SequenceModel, embeddings: Tensor, alignment: Explanation.Alignment?, targetTokens: Range<Int>,
         segments: [Segment]
     ) -> [Double]? {
         var rows: [[Double]] = []

@@ -1,7 +1,7 @@
 internal import Attention
-public import Foundation
+internal import Foundation
 internal import ModelFiles
-public import SequenceModels
+internal import SequenceModels
 
 /// A training run in a folder: the corpus as tokens, the model, its checkpoints and its metrics.
 ///

@@ -1,4 +1,4 @@
-public import ModelFiles
+internal import ModelFiles
 public import SequenceModels
 
 /// How a run turns text into tokens.

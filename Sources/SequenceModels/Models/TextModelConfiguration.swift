@@ -1,4 +1,4 @@
-internal import Attention
+public import Attention
 
 /// Which model to make, and of what size: one description for every architecture.
 public struct TextModelConfiguration: Sendable, Hashable {
@@ -110,4 +110,96 @@ public struct TextModelConfiguration: Sendable, Hashable {
         case .lstm, .gru, .mingru, .seq2seq, .lstmn: 2e-3
         }
     }
+}
+
+extension TextModelConfiguration {
+    /// What is wrong with the sizes, or `nil`: ask before ``model(random:)`` where they come from outside.
+    public var problem: String? {
+        for (name, value) in [
+            ("vocabulary", vocabularySize), ("width", width), ("layers", layerCount), ("context", contextLength),
+            ("heads", headCount),
+        ] where value < 1 {
+            return "the number for \(name) is \(value); it must be at least 1"
+        }
+        if width > 1 << 16 || layerCount > 1 << 10 || contextLength > 1 << 20 {
+            return "a width of \(width), \(layerCount) layers or a context of \(contextLength) is beyond 65536, 1024 and "
+                + "1048576"
+        }
+        if architecture == .transformer && (width % headCount != 0) {
+            return "\(headCount) heads do not divide the width \(width)"
+        }
+        if !(0..<1 ~= dropoutRate) { return "the dropout is \(dropoutRate); it must be from 0 to less than 1" }
+        if attention != nil && architecture != .seq2seq {
+            return "a model of the kind \(architecture.rawValue) has no encoder to attend to; only seq2seq has"
+        }
+        if similarity != nil {
+            switch architecture {
+            case .transformer: return nil
+            case .seq2seq where attention == .luong || attention == .local: return nil
+            case .seq2seq:
+                return "the attention '\(attention?.rawValue ?? "none")' has a measure of its own, or none; "
+                    + "a similarity is chosen with the attention luong or local"
+            default: return "a model of the kind \(architecture.rawValue) has no similarity to choose"
+            }
+        }
+        return nil
+    }
+
+    /// Returns a model with random parameters.
+    ///
+    /// - Parameter random: Where the parameters come from.
+    /// - Returns: A model of these sizes.
+    /// - Precondition: There is no ``problem``.
+    public func model(random: inout RandomStream) -> any SequenceModel {
+        if let problem { stop("A model cannot be made: \(problem).") }
+        switch architecture {
+        case .cnn:
+            return predictor(
+                ConvolutionalNetwork(
+                    width: width, layerCount: layerCount, dropoutRate: dropoutRate, random: &random), &random)
+        case .tcn:
+            return predictor(
+                TemporalConvolutionalNetwork(
+                    inputDimension: width, widths: [Int](repeating: width, count: layerCount),
+                    dropoutRate: dropoutRate, random: &random), &random)
+        case .rnn:
+            return predictor(
+                RNN(
+                    inputDimension: width, hiddenDimension: width, layerCount: layerCount, dropout: dropoutRate,
+                    initialization: .orthogonal, random: &random), &random)
+        case .lstm:
+            return predictor(
+                LSTM(
+                    inputDimension: width, hiddenDimension: width, layerCount: layerCount, dropout: dropoutRate,
+                    initialization: .forgetBias, random: &random), &random)
+        case .gru:
+            return predictor(
+                GRU(
+                    inputDimension: width, hiddenDimension: width, layerCount: layerCount, dropout: dropoutRate,
+                    initialization: .orthogonal, random: &random), &random)
+        case .mingru:
+            return predictor(
+                MinGRUNetwork(width: width, layerCount: layerCount, dropoutRate: dropoutRate, random: &random), &random)
+        case .lstmn:
+            return predictor(
+                LSTMN(
+                    inputDimension: width, hiddenDimension: width, attentionDimension: width, layerCount: layerCount,
+                    dropoutRate: dropoutRate, random: &random), &random)
+        case .seq2seq, .transformer: stop("standin")
+        }
+    }
+
+    private func predictor<Body: SequenceBody>(
+        _ body: Body, _ random: inout RandomStream
+    ) -> TokenPredictor<Body> {
+        TokenPredictor(vocabularySize: vocabularySize, body: body, dropoutRate: dropoutRate, random: &random)
+    }
+}
+
+extension TokenPredictor: AttendingModel where Body == LSTMN {
+    /// Returns how much each token attends to each token before it.
+    ///
+    /// - Parameter inputs: `[B, T, M]`.
+    /// - Returns: The weights of each layer, `[B, T, T]`.
+    public func attentionWeights(of inputs: EmbeddedBatch) -> [Tensor] { body.attentionWeights(of: inputs) }
 }

@@ -1,1 +1,0 @@
-public enum SimilarityKind: String, Sendable, Hashable, Codable, CaseIterable { case dot }
