@@ -20,7 +20,7 @@ extension LanguageModel {
         willComputeEffect: (Explanation) -> Void = { _ in }
     ) throws(InspectionError) -> Explanation {
         try check(options)
-        let text = try TokenizedText(sentence, tokenizer, contextLength: model.contextLength ?? .max)
+        let text = try TokenizedText(sentence, tokenizer, contextLength: transformer?.configuration.contextLength ?? model.contextLength ?? .max)
         if let transformer {
             return try explanation(
                 by: transformer, of: text, target: target, options: options, willComputeEffect: willComputeEffect)

@@ -185,7 +185,14 @@ extension TextModelConfiguration {
                 LSTMN(
                     inputDimension: width, hiddenDimension: width, attentionDimension: width, layerCount: layerCount,
                     dropoutRate: dropoutRate, random: &random), &random)
-        case .seq2seq, .transformer: stop("standin")
+        case .transformer:
+            return Transformer(
+                configuration: TransformerConfiguration(
+                    modelDimension: width, layerCount: layerCount, headCount: headCount,
+                    vocabularySize: vocabularySize, contextLength: contextLength,
+                    similarity: similarity ?? .scaledDot, dropoutRate: dropoutRate),
+                random: &random)
+        case .seq2seq: stop("standin")
         }
     }
 
