@@ -13,21 +13,11 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
 
     /// What the file is about, by its metadata.
     enum Subject: Sendable, Equatable {
-        /// An ONNX operator that is run here, or PyTorch's attention.
+        /// An ONNX operator, or a module, function or optimizer of PyTorch.
         case operation(String)
-        /// A known subject that is not part of this suite yet.
+        /// A subject that other tests run.
         case later(String)
     }
-
-    /// PyTorch's one function that is run here.
-    static let pyTorchAttention = "torch.nn.functional.scaled_dot_product_attention"
-
-    /// What the fixtures also hold, and no test here runs.
-    private static let laterSubjects: Set<String> = [
-        "CausalConvWithState", "Conv", "LinearAttention",
-        "torch.nn.Conv1d", "torch.nn.MultiheadAttention", "torch.nn.TransformerDecoder", "torch.nn.TransformerEncoder",
-        "sgd", "adam", "adamw",
-    ]
 
     /// Returns what the file is about.
     ///
@@ -41,12 +31,7 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             throw ConformanceProblem(
                 "The metadata names neither an operator, a module, an optimizer nor a text.")
         }
-        if ONNXOperator.all[subject] != nil || subject == Self.pyTorchAttention
-            || pyTorchRecurrences.contains(subject)
-        {
-            return .operation(subject)
-        }
-        if Self.laterSubjects.contains(subject) { return .later(subject) }
+        if ONNXOperator.all[subject] != nil || pyTorchSubjects[subject] != nil { return .operation(subject) }
         throw ConformanceProblem("Nothing is known of '\(subject)'.")
     }
 
@@ -56,10 +41,8 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             let file = try SafetensorsFile(path: path)
             switch try subject() {
             case .later(let subject): return ["\(subject) is not part of this suite yet."]
-            case .operation(Self.pyTorchAttention): return try problemsOfPyTorchAttention(file)
-            case .operation(let module) where pyTorchRecurrences.contains(module):
-                return try problemsOfPyTorchRecurrence(file)
-            case .operation: return try ONNXNode(file).problems()
+            case .operation(let subject):
+                return try pyTorchSubjects[subject]?(file) ?? ONNXNode(file).problems()
             }
         } catch {
             return ["\(error)"]
