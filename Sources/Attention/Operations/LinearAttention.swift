@@ -49,7 +49,8 @@ public func linearAttention(
             && queries.shape[1] % heads == 0,
         "The queries \(queries.shape) do not fit the keys \(keys.shape).")
     require(
-        Array(values.shape[..<3]) == [batch, heads, steps], "The values \(values.shape) do not fit the keys \(keys.shape).")
+        Array(values.shape[..<3]) == [batch, heads, steps],
+        "The values \(values.shape) do not fit the keys \(keys.shape).")
     let stateShape = [batch, heads, dimension, values.shape[3]]
     require(state == nil || state?.shape == stateShape, "The state is \(state?.shape ?? []), not \(stateShape).")
     let scale = scale ?? 1 / Double(max(1, dimension)).squareRoot()
