@@ -24,9 +24,7 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
 
     /// What the fixtures also hold, and no test here runs.
     private static let laterSubjects: Set<String> = [
-        "GRU", "LSTM", "RNN",
-        "torch.nn.GRU", "torch.nn.LSTM", "torch.nn.MultiheadAttention", "torch.nn.RNN",
-        "torch.nn.TransformerDecoder", "torch.nn.TransformerEncoder", "sgd", "adam", "adamw",
+        "torch.nn.MultiheadAttention", "torch.nn.TransformerDecoder", "torch.nn.TransformerEncoder", "sgd", "adam", "adamw",
     ]
 
     /// Returns what the file is about.
@@ -41,7 +39,9 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             throw ConformanceProblem(
                 "The metadata names neither an operator, a module, an optimizer nor a text.")
         }
-        if ONNXOperator.all[subject] != nil || subject == Self.pyTorchAttention || subject == pyTorchConvolution {
+        if ONNXOperator.all[subject] != nil || subject == Self.pyTorchAttention || subject == pyTorchConvolution
+            || pyTorchRecurrences.contains(subject)
+        {
             return .operation(subject)
         }
         if Self.laterSubjects.contains(subject) { return .later(subject) }
@@ -56,6 +56,8 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             case .later(let subject): return ["\(subject) is not part of this suite yet."]
             case .operation(Self.pyTorchAttention): return try problemsOfPyTorchAttention(file)
             case .operation(pyTorchConvolution): return try problemsOfPyTorchConvolution(file)
+            case .operation(let module) where pyTorchRecurrences.contains(module):
+                return try problemsOfPyTorchRecurrence(file)
             case .operation: return try ONNXNode(file).problems()
             }
         } catch {

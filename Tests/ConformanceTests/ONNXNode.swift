@@ -202,10 +202,13 @@ struct ONNXOperator: Sendable {
         "Attention": .attention,
         "CausalConvWithState": .causalConvWithState,
         "Conv": .conv,
+        "GRU": .gru,
         "Gelu": .gelu,
+        "LSTM": .lstm,
         "LayerNormalization": .layerNormalization,
         "LinearAttention": .linearAttention,
         "RMSNormalization": .rmsNormalization,
+        "RNN": .rnn,
         "RotaryEmbedding": .rotaryEmbedding,
         "Softmax": .softmax,
     ]
