@@ -49,7 +49,8 @@ public func linearAttention(
             && queries.shape[1] % heads == 0,
         "The queries \(queries.shape) do not fit the keys \(keys.shape).")
     require(
-        Array(values.shape[..<3]) == [batch, heads, steps], "The values \(values.shape) do not fit the keys \(keys.shape).")
+        Array(values.shape[..<3]) == [batch, heads, steps],
+        "The values \(values.shape) do not fit the keys \(keys.shape).")
     let stateShape = [batch, heads, dimension, values.shape[3]]
     require(state == nil || state?.shape == stateShape, "The state is \(state?.shape ?? []), not \(stateShape).")
     let scale = scale ?? 1 / Double(max(1, dimension)).squareRoot()
@@ -156,13 +157,13 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
         parallel(batch * heads) { item in
             let stateGradient = gradients.state.pointer(as: Scalar.self) + item * stateSize
             stateGradient.update(from: source + outputCount + item * stateSize, count: stateSize)
-            // The states after the decay and after each step of a chunk, the updates of the steps, and one row more.
-            let capacity = chunk * (2 * stateSize + valueDimension) + valueDimension + 1
+            // The states after the decay and after each step of a chunk, the updates of the steps, and room for one step.
+            let capacity = chunk * (2 * stateSize + valueDimension) + 2 * valueDimension + dimension + 2
             withUnsafeTemporaryAllocation(of: Scalar.self, capacity: capacity) { scratch in
                 guard let decayed = scratch.baseAddress else { return }
                 let states = decayed + chunk * stateSize
                 let updates = states + chunk * stateSize
-                let updateGradient = updates + chunk * valueDimension
+                let room = updates + chunk * valueDimension
                 for block in (0..<chunks).reversed() {
                     let range = range(block, by: chunk, upTo: steps)
                     var before = UnsafePointer(keptStates + (item * chunks + block) * stateSize)
@@ -177,7 +178,7 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
                     for (place, step) in range.enumerated().reversed() {
                         goBack(
                             item, step, source, decayed: decayed + place * stateSize, state: states + place * stateSize,
-                            update: updates + place * valueDimension, stateGradient, updateGradient, gradients)
+                            update: updates + place * valueDimension, stateGradient, room, gradients)
                     }
                 }
             }
@@ -214,9 +215,7 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
     private func decay(_ state: UnsafeMutablePointer<Scalar>, _ item: Int, _ step: Int) {
         guard operands.decay != nil else { return }
         for row in 0..<dimension {
-            let factor = factor(item, step, row)
-            let numbers = state + row * valueDimension
-            for column in 0..<valueDimension { numbers[column] *= factor }
+            Scalar.scale(state + row * valueDimension, valueDimension, by: factor(item, step, row))
         }
     }
 
@@ -232,7 +231,7 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
         } else {
             update.update(from: value, count: valueDimension)
         }
-        addOuterProduct(key, update, factor: 1, into: state)
+        addOuterProduct(key, update, into: state)
     }
 
     /// `o = scale · Sᵀ q`.
@@ -248,51 +247,47 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
     private func goBack(
         _ item: Int, _ step: Int, _ outputGradients: UnsafePointer<Scalar>, decayed: UnsafePointer<Scalar>,
         state: UnsafePointer<Scalar>, update: UnsafePointer<Scalar>, _ stateGradient: UnsafeMutablePointer<Scalar>,
-        _ updateGradient: UnsafeMutablePointer<Scalar>, _ gradients: LinearAttentionOperands
+        _ room: UnsafeMutablePointer<Scalar>, _ gradients: LinearAttentionOperands
     ) {
         let (key, value) = (key(item, step), value(item, step))
         let place = item * steps + step
+        let (updateGradient, scaled, along) = (room, room + valueDimension, room + 2 * valueDimension + 1)
         for query in 0..<queriesPerHead {
             // forward: o = scale · Sᵀ q
             let place = (item * queriesPerHead + query) * steps + step
-            let outputGradient = outputGradients + place * valueDimension
-            let queryGradient = gradients.queries.pointer(as: Scalar.self) + place * dimension
-            for row in 0..<dimension {
-                queryGradient[row] += scale * dot(state + row * valueDimension, outputGradient)
-            }
-            addOuterProduct(self.query(place), outputGradient, factor: scale, into: stateGradient)
+            scaled.update(from: outputGradients + place * valueDimension, count: valueDimension)
+            Scalar.scale(scaled, valueDimension, by: scale)
+            setProduct(of: state, scaled, into: gradients.queries.pointer(as: Scalar.self) + place * dimension)
+            addOuterProduct(self.query(place), scaled, into: stateGradient)
         }
         // forward: S ← S + k uᵀ
         let keyGradient = gradients.keys.pointer(as: Scalar.self) + place * dimension
         let valueGradient = gradients.values.pointer(as: Scalar.self) + place * valueDimension
-        for row in 0..<dimension { keyGradient[row] += dot(stateGradient + row * valueDimension, update) }
+        setProduct(of: stateGradient, update, into: keyGradient)
         updateGradient.update(repeating: 0, count: valueDimension)
         addProduct(of: stateGradient, key, into: updateGradient)
+        valueGradient.update(from: updateGradient, count: valueDimension)
         if let rate = rate(item, step) {
             // forward: u = β (v - Sᵀ k), with S after the decay
-            let rateGradient = gradients.updateRate.map { $0.pointer(as: Scalar.self) + place }
-            for column in 0..<valueDimension { valueGradient[column] = rate * updateGradient[column] }
-            var alongValue: Scalar = 0
-            for column in 0..<valueDimension { alongValue += updateGradient[column] * value[column] }
-            for row in 0..<dimension {
-                let along = dot(decayed + row * valueDimension, updateGradient)
-                alongValue -= key[row] * along
-                keyGradient[row] -= rate * along
+            Scalar.scale(valueGradient, valueDimension, by: rate)
+            setProduct(of: decayed, updateGradient, into: along)
+            if let rateGradients = gradients.updateRate {
+                let rateGradient = rateGradients.pointer(as: Scalar.self) + place
+                setDot(updateGradient, value, valueDimension, into: rateGradient)
+                setDot(key, along, dimension, into: scaled)
+                rateGradient.pointee -= scaled.pointee
             }
-            rateGradient?.pointee += alongValue
-            addOuterProduct(key, updateGradient, factor: -rate, into: stateGradient)
-        } else {
-            // forward: u = v
-            valueGradient.update(from: updateGradient, count: valueDimension)
+            for row in 0..<dimension { keyGradient[row] -= rate * along[row] }
+            Scalar.scale(updateGradient, valueDimension, by: -rate)
+            addOuterProduct(key, updateGradient, into: stateGradient)
         }
         if let decayGradients = gradients.decay {
             // forward: S ← diag(e^decay) S
             let decayGradient = decayGradients.pointer(as: Scalar.self) + place * dimension
             for row in 0..<dimension {
                 let numbers = stateGradient + row * valueDimension
-                decayGradient[row] += dot(decayed + row * valueDimension, numbers)
-                let factor = factor(item, step, row)
-                for column in 0..<valueDimension { numbers[column] *= factor }
+                setDot(decayed + row * valueDimension, numbers, valueDimension, into: decayGradient + row)
+                Scalar.scale(numbers, valueDimension, by: factor(item, step, row))
             }
         }
     }
@@ -303,26 +298,38 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
     private func addProduct(
         of state: UnsafePointer<Scalar>, _ x: UnsafePointer<Scalar>, into sum: UnsafeMutablePointer<Scalar>
     ) {
-        for row in 0..<dimension {
-            let (factor, numbers) = (x[row], state + row * valueDimension)
-            for column in 0..<valueDimension { sum[column] += factor * numbers[column] }
-        }
+        Scalar.productAdd(
+            TileOperands(
+                out: sum, outStride: valueDimension, a: x, aStride: dimension, b: state, bStride: valueDimension, rows: 1,
+                columns: valueDimension, depth: dimension))
     }
 
-    /// Adds `factor · x yᵀ`.
-    private func addOuterProduct(
-        _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, factor: Scalar,
-        into state: UnsafeMutablePointer<Scalar>
+    /// Writes `S x`.
+    private func setProduct(
+        of state: UnsafePointer<Scalar>, _ x: UnsafePointer<Scalar>, into out: UnsafeMutablePointer<Scalar>
     ) {
-        for row in 0..<dimension {
-            let (factor, numbers) = (factor * x[row], state + row * valueDimension)
-            for column in 0..<valueDimension { numbers[column] += factor * y[column] }
-        }
+        Scalar.dotRows(
+            TileOperands(
+                out: out, outStride: dimension, a: x, aStride: valueDimension, b: state, bStride: valueDimension, rows: 1,
+                columns: dimension, depth: valueDimension))
     }
 
-    private func dot(_ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>) -> Scalar {
-        var sum: Scalar = 0
-        for column in 0..<valueDimension { sum += x[column] * y[column] }
-        return sum
+    /// Adds `x yᵀ`.
+    private func addOuterProduct(
+        _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, into state: UnsafeMutablePointer<Scalar>
+    ) {
+        Scalar.productAdd(
+            TileOperands(
+                out: state, outStride: valueDimension, a: x, aStride: 1, b: y, bStride: valueDimension, rows: dimension,
+                columns: valueDimension, depth: 1))
+    }
+
+    /// Writes `x · y`.
+    private func setDot(
+        _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, _ count: Int, into out: UnsafeMutablePointer<Scalar>
+    ) {
+        Scalar.dotRows(
+            TileOperands(
+                out: out, outStride: 1, a: x, aStride: count, b: y, bStride: count, rows: 1, columns: 1, depth: count))
     }
 }

@@ -132,7 +132,9 @@ private struct Operands {
 
     func replaced(by inputs: [Tensor]) -> Operands {
         var operands = self
-        (operands.queries, operands.keys, operands.values, operands.state) = (inputs[0], inputs[1], inputs[2], inputs[3])
+        (operands.queries, operands.keys, operands.values, operands.state) = (
+            inputs[0], inputs[1], inputs[2], inputs[3]
+        )
         if decay != nil { operands.decay = inputs[4] }
         if updateRate != nil { operands.updateRate = inputs[inputs.count - 1] }
         return operands

@@ -23,7 +23,8 @@ import Testing
         await #expect(processExitsWith: .failure) {
             var random = RandomStream(seed: 1)
             var state: CausalConvolutionState?
-            let layer = Conv1d(inputChannels: 2, outputChannels: 2, kernelSize: 3, layout: .channelsLast, random: &random)
+            let layer = Conv1d(
+                inputChannels: 2, outputChannels: 2, kernelSize: 3, layout: .channelsLast, random: &random)
             _ = layer(Tensor(zeros: [1, 1, 2]), state: &state)
         }
     }
@@ -93,7 +94,8 @@ enum BodyKind: String, CaseIterable, CustomTestStringConvertible {
         case .cnn: check(ConvolutionalNetwork(width: 5, layerCount: 2, kernelSize: 3, random: &random).enlarged)
         case .tcn:
             check(
-                TemporalConvolutionalNetwork(inputDimension: 3, widths: [5, 5, 7], kernelSize: 3, random: &random).enlarged
+                TemporalConvolutionalNetwork(inputDimension: 3, widths: [5, 5, 7], kernelSize: 3, random: &random)
+                    .enlarged
             )
         case .minGRU: check(MinGRUNetwork(width: 5, layerCount: 2, random: &random))
         }
@@ -153,7 +155,8 @@ private struct CausalityCheck: BodyCheck {
 
 private struct GradientCheck: BodyCheck {
     func callAsFunction(_ body: some SequenceBody) {
-        var random = RandomStream(seed: 10)
+        // With this seed no argument of a ReLU is so near to 0 that a difference quotient spans its corner.
+        var random = RandomStream(seed: 12)
         let x = random.uniform([2, 7, body.inputDimension], bound: 1).converted(to: .float64)
         let parameters = body.parameters.map { $0.value.converted(to: .float64) }
         #expect(

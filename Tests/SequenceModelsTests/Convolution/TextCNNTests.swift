@@ -12,7 +12,8 @@ import Testing
     @Test func `has Kim's parts`() {
         #expect(
             Self.model.parameters.map(\.name) == [
-                "embedding.weight", "convs.0.weight", "convs.0.bias", "convs.1.weight", "convs.1.bias", "convs.2.weight",
+                "embedding.weight", "convs.0.weight", "convs.0.bias", "convs.1.weight", "convs.1.bias",
+                "convs.2.weight",
                 "convs.2.bias", "fc.weight", "fc.bias",
             ])
         #expect(Self.model.output.weight.shape == [3, 33])

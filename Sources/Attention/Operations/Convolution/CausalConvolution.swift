@@ -107,7 +107,8 @@ private func step<Scalar: KernelScalar>(
         groups >= 1 && groupChannels * groups == channels && outputs % groups == 0,
         "The kernels \(weight.shape) do not fit \(channels) channels in \(groups) groups.")
     require(
-        bias == nil || bias?.shape == [outputs], "The bias is \(bias?.shape ?? []), but the weights are \(weight.shape).")
+        bias == nil || bias?.shape == [outputs],
+        "The bias is \(bias?.shape ?? []), but the weights are \(weight.shape).")
     let input = x.detached.converted(to: Scalar.elementType).contiguous()
     let weights = weight.detached.converted(to: Scalar.elementType).contiguous()
     let seen = Tensor(uninitialized: [batch, channels, kernelSize], elementType: Scalar.elementType)

@@ -78,7 +78,8 @@ private func convolved(
             + "\(channels / groups).")
     require(weight.shape[2] >= 1 && weight.shape[3] >= 1, "The kernels \(weight.shape) are empty.")
     require(
-        bias == nil || bias?.shape == [outputs], "The bias is \(bias?.shape ?? []), but the weights are \(weight.shape).")
+        bias == nil || bias?.shape == [outputs],
+        "The bias is \(bias?.shape ?? []), but the weights are \(weight.shape).")
     let convolution = Convolution(x.shape, weight.shape, vertical, horizontal, groups: groups)
     return computedType(x, weight) == .float64
         ? convolved(x, weight, bias, convolution, as: Double.self)
@@ -118,7 +119,8 @@ private struct Convolution: Sendable {
     let weightShape: [Int]
 
     init(
-        _ shape: [Int], _ weightShape: [Int], _ vertical: ConvolutionWindow, _ horizontal: ConvolutionWindow, groups: Int
+        _ shape: [Int], _ weightShape: [Int], _ vertical: ConvolutionWindow, _ horizontal: ConvolutionWindow,
+        groups: Int
     ) {
         (batch, height, width, channels) = (shape[0], shape[1], shape[2], shape[3])
         (outputs, kernelHeight, kernelWidth) = (weightShape[0], weightShape[2], weightShape[3])

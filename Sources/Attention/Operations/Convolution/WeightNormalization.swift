@@ -9,7 +9,8 @@
 /// - Returns: A tensor of the shape of `direction`: float64 where both are, else float32.
 public func weightNormalized(direction: Tensor, magnitude: Tensor) -> Tensor {
     require(
-        direction.rank >= 1 && magnitude.elementCount == direction.shape[0] && magnitude.shape.first == direction.shape[0],
+        direction.rank >= 1 && magnitude.elementCount == direction.shape[0]
+            && magnitude.shape.first == direction.shape[0],
         "The directions are \(direction.shape), but the magnitudes \(magnitude.shape).")
     return computedType(direction, magnitude) == .float64
         ? weightNormalized(direction, magnitude, as: Double.self)

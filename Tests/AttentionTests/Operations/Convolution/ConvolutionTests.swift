@@ -7,7 +7,8 @@ import Testing
     static let windows: [ConvolutionWindow] = [
         .valid, ConvolutionWindow(stride: 2, dilation: 3, padding: 4),
         ConvolutionWindow(stride: 3, dilation: 1, paddingBefore: 5, paddingAfter: 0), .causal(kernelSize: 3),
-        .causal(kernelSize: 3, dilation: 2), ConvolutionWindow(stride: 5, dilation: 2, paddingBefore: 0, paddingAfter: 7),
+        .causal(kernelSize: 3, dilation: 2),
+        ConvolutionWindow(stride: 5, dilation: 2, paddingBefore: 0, paddingAfter: 7),
     ]
 
     @Test(arguments: windows, [1, 3])
@@ -48,7 +49,9 @@ import Testing
     @Test func `gradients match central differences`() {
         var generator = SeededGenerator(seed: 3)
         for window in Self.windows {
-            let (x, weight, bias) = (generator.tensor([2, 6, 13]), generator.tensor([10, 3, 3]), generator.tensor([10]))
+            let (x, weight, bias) = (
+                generator.tensor([2, 6, 13]), generator.tensor([10, 3, 3]), generator.tensor([10])
+            )
             #expect(
                 gradientProblems(of: [x, weight, bias]) {
                     conv1d($0[0], weight: $0[1], bias: $0[2], window: window, groups: 2)
@@ -115,8 +118,9 @@ import Testing
     }
 
     @Test func `evenly padded windows have as many outputs as inputs per stride`() {
-        for (length, kernelSize, stride, dilation) in [(7, 3, 1, 1), (7, 4, 2, 1), (8, 5, 3, 2), (2, 7, 1, 1), (5, 1, 2, 1)]
-        {
+        for (length, kernelSize, stride, dilation) in [
+            (7, 3, 1, 1), (7, 4, 2, 1), (8, 5, 3, 2), (2, 7, 1, 1), (5, 1, 2, 1),
+        ] {
             let upper = ConvolutionWindow.same(
                 length: length, kernelSize: kernelSize, stride: stride, dilation: dilation)
             let lower = ConvolutionWindow.same(

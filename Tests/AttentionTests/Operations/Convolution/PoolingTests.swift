@@ -11,7 +11,8 @@ import Testing
         #expect(maxPool2d(x, kernelSize: (2, 3)).floats == [7])
         #expect(averagePool2d(x, kernelSize: (2, 3)).floats == [4])
         let overlapping = ConvolutionWindow()
-        #expect(maxPool2d(x, kernelSize: (2, 3), vertical: overlapping, horizontal: overlapping).floats == [7, 8, 9, 8])
+        #expect(
+            maxPool2d(x, kernelSize: (2, 3), vertical: overlapping, horizontal: overlapping).floats == [7, 8, 9, 8])
     }
 
     @Test func `padding is never the largest, and counts in the mean if told so`() {
