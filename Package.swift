@@ -68,6 +68,7 @@ let package = Package(
             name: "ReadmeTests", dependencies: ["Attention", "AttentionInspection", "PretrainedModels"],
             swiftSettings: strict),
         .testTarget(
-            name: "ConformanceTests", dependencies: ["Attention", "ModelFiles"], swiftSettings: strict),
+            name: "ConformanceTests", dependencies: ["SequenceModels", "Attention", "ModelFiles"], swiftSettings: strict
+        ),
     ]
 )

@@ -24,9 +24,9 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
 
     /// What the fixtures also hold, and no test here runs.
     private static let laterSubjects: Set<String> = [
-        "CausalConvWithState", "Conv", "GRU", "LSTM", "LinearAttention", "RNN",
-        "torch.nn.Conv1d", "torch.nn.GRU", "torch.nn.LSTM", "torch.nn.MultiheadAttention", "torch.nn.RNN",
-        "torch.nn.TransformerDecoder", "torch.nn.TransformerEncoder", "sgd", "adam", "adamw",
+        "CausalConvWithState", "Conv", "LinearAttention",
+        "torch.nn.Conv1d", "torch.nn.MultiheadAttention", "torch.nn.TransformerDecoder", "torch.nn.TransformerEncoder",
+        "sgd", "adam", "adamw",
     ]
 
     /// Returns what the file is about.
@@ -41,7 +41,11 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             throw ConformanceProblem(
                 "The metadata names neither an operator, a module, an optimizer nor a text.")
         }
-        if ONNXOperator.all[subject] != nil || subject == Self.pyTorchAttention { return .operation(subject) }
+        if ONNXOperator.all[subject] != nil || subject == Self.pyTorchAttention
+            || pyTorchRecurrences.contains(subject)
+        {
+            return .operation(subject)
+        }
         if Self.laterSubjects.contains(subject) { return .later(subject) }
         throw ConformanceProblem("Nothing is known of '\(subject)'.")
     }
@@ -53,6 +57,8 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             switch try subject() {
             case .later(let subject): return ["\(subject) is not part of this suite yet."]
             case .operation(Self.pyTorchAttention): return try problemsOfPyTorchAttention(file)
+            case .operation(let module) where pyTorchRecurrences.contains(module):
+                return try problemsOfPyTorchRecurrence(file)
             case .operation: return try ONNXNode(file).problems()
             }
         } catch {

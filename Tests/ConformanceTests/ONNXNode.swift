@@ -183,9 +183,12 @@ struct ONNXOperator: Sendable {
     /// The operators by ONNX's names.
     static let all: [String: ONNXOperator] = [
         "Attention": .attention,
+        "GRU": .gru,
         "Gelu": .gelu,
+        "LSTM": .lstm,
         "LayerNormalization": .layerNormalization,
         "RMSNormalization": .rmsNormalization,
+        "RNN": .rnn,
         "RotaryEmbedding": .rotaryEmbedding,
         "Softmax": .softmax,
     ]
