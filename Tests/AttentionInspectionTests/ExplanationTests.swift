@@ -85,7 +85,7 @@ import Testing
                 let average = (0..<32).map { column in
                     Float(alpha[0, column / 8, 0, key] * layer.values[0, column / 16, key, column % 8])
                 }
-                return norm(matmul(Tensor(average, shape: [1, 32]), weights.outputWeight).doubles)
+                return norm(matmul(Tensor(average, shape: [1, 32]), weights.attention.output.weight).doubles)
             }
             for (index, norm) in norms.enumerated() { shares[index] += norm / sum(norms) / 2 }
         }

@@ -10,9 +10,9 @@
 /// position, so that their dot product depends on the distance alone.
 ///
 /// Su et al., "RoFormer", 2021 (arXiv:2104.09864), equation 34.
-public struct RotaryEmbedding: Sendable, Hashable {
+public struct RotaryEmbedding: Sendable, Hashable, Codable {
     /// Which elements form a pair.
-    public enum Layout: Sendable, Hashable {
+    public enum Layout: String, Sendable, Hashable, Codable {
         /// Element `i` with `i + D/2`: checkpoints in safetensors.
         case half
         /// Element `2i` with `2i + 1`: Llama checkpoints in GGUF.
@@ -20,7 +20,7 @@ public struct RotaryEmbedding: Sendable, Hashable {
     }
 
     /// How the angles are changed for contexts longer than those trained on.
-    public enum Scaling: Sendable, Hashable {
+    public enum Scaling: Sendable, Hashable, Codable {
         /// Not at all.
         case none
         /// Positions are divided by a factor. Chen et al., 2023 (arXiv:2306.15595).

@@ -57,6 +57,8 @@ func visitParameter(
     _ matrix: inout WeightMatrix, _ name: String, _ visit: (String, inout Tensor) throws -> Void
 ) rethrows {
     var tensor = matrix.decoded
+    // Given up here, so that it may be written in place.
+    matrix = WeightMatrix(Tensor(zeros: [0, 0]))
+    defer { matrix = WeightMatrix(tensor) }
     try visit(name, &tensor)
-    matrix = WeightMatrix(tensor)
 }
