@@ -143,7 +143,8 @@ public struct Seq2Seq: SequenceModel {
             ).alignment.map { alignment in
                 let (length, lengths) = (alignment.shape[1], batch.inputs.lengths)
                 let isToken = lengths.flatMap { count in (0..<length).map { $0 < count ? Float(1) : 0 } }
-                return alignment * Tensor(isToken, shape: [lengths.count, length, 1]).converted(to: alignment.elementType)
+                return alignment
+                    * Tensor(isToken, shape: [lengths.count, length, 1]).converted(to: alignment.elementType)
             }
         }
     }

@@ -16,9 +16,9 @@ public struct AlignmentConfiguration: Sendable, Hashable, Codable {
     public var similarity: SimilarityKind
     /// When the source is looked at.
     public var placement: Placement
-    /// `D` of local attention, at least 1: only positions at most so far from a predicted one are looked at, the nearer
-    /// the more. `nil` looks at the whole source.
+    /// `D` of local attention, at least 1; `nil` looks at the whole source.
     ///
+    /// Only positions at most so far from a predicted one are looked at, the nearer the more.
     /// Luong et al., 2015 (arXiv:1508.04025), section 3.2: "local-p".
     public var window: Int?
 

@@ -4,27 +4,37 @@ import TestSupport
 import Testing
 
 @Suite struct `Encoder–decoder` {
-    static let configurations: [Seq2SeqConfiguration] = [
-        configuration(nil), configuration(nil, cell: .lstm, direction: .reverse, layers: 2),
-        configuration(.bahdanau, direction: .bidirectional), configuration(.bahdanau, cell: .lstm, layers: 2),
-        configuration(.luong(.dot)), configuration(.luong(.general), cell: .lstm, direction: .bidirectional),
-        configuration(.luong(.additive), direction: .reverse), configuration(.luong(.cosine)),
-        configuration(.localPredictive(.general, window: 2)),
-        configuration(AlignmentConfiguration(similarity: .dot, placement: .beforeStep, window: 1)),
-    ]
+    struct Variant: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let configuration: Seq2SeqConfiguration
 
-    private static func configuration(
-        _ attention: AlignmentConfiguration?, cell: Seq2SeqConfiguration.Cell = .gru,
-        direction: RecurrentDirection = .forward, layers: Int = 1
-    ) -> Seq2SeqConfiguration {
-        Seq2SeqConfiguration(
-            vocabularySize: 5, sourceVocabularySize: 7, embeddingDimension: 2, hiddenDimension: 3, layerCount: layers,
-            cell: cell, encoderDirection: direction, attention: attention)
+        init(
+            _ name: String, _ attention: AlignmentConfiguration?, cell: Seq2SeqConfiguration.Cell = .gru,
+            direction: RecurrentDirection = .forward, layers: Int = 1
+        ) {
+            testDescription = name
+            configuration = Seq2SeqConfiguration(
+                vocabularySize: 5, sourceVocabularySize: 7, embeddingDimension: 2, hiddenDimension: 3,
+                layerCount: layers, cell: cell, encoderDirection: direction, attention: attention)
+        }
     }
 
-    private static func model(_ configuration: Seq2SeqConfiguration) -> Seq2Seq {
+    static let variants = [
+        Variant("Cho", nil),
+        Variant("Sutskever", nil, cell: .lstm, direction: .reverse, layers: 2),
+        Variant("Bahdanau", .bahdanau, direction: .bidirectional),
+        Variant("Bahdanau, LSTM", .bahdanau, cell: .lstm, layers: 2),
+        Variant("Luong, dot", .luong(.dot)),
+        Variant("Luong, general, LSTM", .luong(.general), cell: .lstm, direction: .bidirectional),
+        Variant("Luong, concat, reverse", .luong(.additive), direction: .reverse),
+        Variant("Luong, cosine", .luong(.cosine)),
+        Variant("Luong, local", .localPredictive(.general, window: 2)),
+        Variant("local before the step", AlignmentConfiguration(similarity: .dot, placement: .beforeStep, window: 1)),
+    ]
+
+    private static func model(_ variant: Variant) -> Seq2Seq {
         var random = RandomStream(seed: 1)
-        let model = Seq2Seq(configuration, random: &random)
+        let model = Seq2Seq(variant.configuration, random: &random)
         var generator = SeededGenerator(seed: 2)
         return model.replacingParameters(with: model.parameters.map { generator.tensor($0.value.shape) })
     }
@@ -50,9 +60,9 @@ import Testing
         x.slice(axis: 0, range: row..<row + 1).slice(axis: 1, range: 0..<count).doubles
     }
 
-    @Test(arguments: configurations)
-    func `has the gradients that central differences find`(configuration: Seq2SeqConfiguration) {
-        let model = Self.model(configuration)
+    @Test(arguments: variants)
+    func `has the gradients that central differences find`(variant: Variant) {
+        let model = Self.model(variant)
         let batch = Self.batch()
         #expect(
             gradientProblems(of: model.parameters.map(\.value)) {
@@ -60,16 +70,16 @@ import Testing
             } == [])
     }
 
-    @Test(arguments: configurations)
-    func `a token at a time gives what the whole sequence gives`(configuration: Seq2SeqConfiguration) throws {
-        let model = Self.model(configuration)
+    @Test(arguments: variants)
+    func `a token at a time gives what the whole sequence gives`(variant: Variant) throws {
+        let model = Self.model(variant)
         let batch = Self.batch(inputs: [[0, 3, 1], [0, 4, 2], [0, 1, 1]])
         let source = try #require(batch.source)
         let whole = model.nextTokenLogits(for: batch.inputs, source: source)
         let alignment = model.alignment(of: batch)
         var state = model.initialState(
             batchCount: 3, source: EmbeddedBatch(model.embedSource(source.tokens), lengths: source.lengths))
-        #expect(state.alignment == nil && (alignment == nil) == (configuration.attention == nil))
+        #expect(state.alignment == nil && (alignment == nil) == (variant.configuration.attention == nil))
         for t in 0..<3 {
             let logits = model.step(batch.inputs.tokens.map { $0[t] }, state: &state)
             func row(_ x: Tensor?) -> [Double] { x?.slice(axis: 1, range: t..<t + 1).doubles ?? [] }
@@ -78,9 +88,9 @@ import Testing
         }
     }
 
-    @Test(arguments: configurations)
-    func `padding of source or target changes nothing`(configuration: Seq2SeqConfiguration) {
-        let model = Self.model(configuration)
+    @Test(arguments: variants)
+    func `padding of source or target changes nothing`(variant: Variant) {
+        let model = Self.model(variant)
         let together = Self.batch()
         let logits = model.nextTokenLogits(for: together.inputs, source: together.source)
         let alignment = model.alignment(of: together)
@@ -111,9 +121,9 @@ import Testing
         }
     }
 
-    @Test(arguments: configurations)
-    func `a later token never changes an earlier prediction`(configuration: Seq2SeqConfiguration) {
-        let model = Self.model(configuration)
+    @Test(arguments: variants)
+    func `a later token never changes an earlier prediction`(variant: Variant) {
+        let model = Self.model(variant)
         let (one, other) = (Self.batch(), Self.batch(inputs: [[0, 1], [0, 4, 3, 3], [0]]))
         let before = model.nextTokenLogits(for: one.inputs, source: one.source)
         let after = model.nextTokenLogits(for: other.inputs, source: other.source)
@@ -121,12 +131,12 @@ import Testing
         #expect(Self.part(before, 0, 2) != Self.part(after, 0, 2) && Self.part(before, 1, 3) != Self.part(after, 1, 3))
     }
 
-    @Test(arguments: configurations)
+    @Test(arguments: variants)
     func `rows of the alignment sum to 1 over the source, those of padding to 0`(
-        configuration: Seq2SeqConfiguration
+        variant: Variant
     ) {
-        guard let alignment = Self.model(configuration).alignment(of: Self.batch()) else {
-            #expect(configuration.attention == nil)
+        guard let alignment = Self.model(variant).alignment(of: Self.batch()) else {
+            #expect(variant.configuration.attention == nil)
             return
         }
         #expect(alignment.shape == [3, 4, 5])
@@ -137,7 +147,7 @@ import Testing
                 #expect(weights[source.count...].allSatisfy { $0 == 0 })
                 if t >= inputs.count {
                     #expect(sum == 0)
-                } else if configuration.attention?.window == nil {
+                } else if variant.configuration.attention?.window == nil {
                     #expect(abs(sum - 1) < 1e-14)
                 } else {
                     #expect(0 < sum && sum <= 1)
@@ -146,9 +156,9 @@ import Testing
         }
     }
 
-    @Test(arguments: configurations)
-    func `an empty source, and empty targets, are well-defined`(configuration: Seq2SeqConfiguration) {
-        let model = Self.model(configuration)
+    @Test(arguments: variants)
+    func `an empty source, and empty targets, are well-defined`(variant: Variant) {
+        let model = Self.model(variant)
         var none: RandomStream?
         for sources in [[[3, 1], [], [2]], [[], [], []]] {
             let batch = Self.batch(sources: sources, inputs: [[0, 1], [0, 2, 3], []])
@@ -165,8 +175,8 @@ import Testing
     func `an encoder in reverse reads the source from its end, and says where it stands`(
         attention: AlignmentConfiguration?
     ) {
-        let forward = Self.model(Self.configuration(attention))
-        let reverse = Self.model(Self.configuration(attention, direction: .reverse))
+        let forward = Self.model(Variant("forward", attention))
+        let reverse = Self.model(Variant("reverse", attention, direction: .reverse))
         let batch = Self.batch()
         let turned = Self.batch(sources: Self.sources.map { $0.reversed() })
         let expected = forward.nextTokenLogits(for: turned.inputs, source: turned.source)
@@ -180,8 +190,8 @@ import Testing
     @Test func `any number of threads gives the same bits`() {
         let threadCount = ComputeThreads.count
         defer { ComputeThreads.count = threadCount }
-        for configuration in Self.configurations {
-            let model = Self.model(configuration)
+        for variant in Self.variants {
+            let model = Self.model(variant)
             let single = model.replacingParameters(with: model.parameters.map { $0.value.converted(to: .float32) })
             func run(threads: Int) -> [[Float]] {
                 ComputeThreads.count = threads
@@ -199,15 +209,15 @@ import Testing
             Seq2SeqConfiguration(vocabularySize: 5, embeddingDimension: 2, hiddenDimension: 3), random: &random)
         #expect(shared.embedSource([[1, 4]]).floats == shared.embed([[1, 4]]).floats)
         #expect(!shared.parameters.contains { $0.name.hasPrefix("source_embedding") })
-        #expect(Self.model(Self.configuration(nil)).parameters.first?.name == "source_embedding.weight")
+        #expect(Self.model(Variant("own vocabulary", nil)).parameters.first?.name == "source_embedding.weight")
     }
 
     @Test func `sizes that cannot be are named`() {
-        #expect(Self.configuration(.bahdanau).problem == nil)
+        #expect(Variant("", .bahdanau).configuration.problem == nil)
         #expect(
-            Self.configuration(.localPredictive(.dot, window: 0)).problem
+            Variant("", .localPredictive(.dot, window: 0)).configuration.problem
                 == "The attention window is 0; it must be at least 1.")
-        #expect(Self.configuration(nil, layers: 0).problem == "The layer count is 0; it must be at least 1.")
+        #expect(Variant("", nil, layers: 0).configuration.problem == "The layer count is 0; it must be at least 1.")
     }
 
     @Test func `a model without a source stops the program`() async {
