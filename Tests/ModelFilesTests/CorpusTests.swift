@@ -1,6 +1,7 @@
-import ModelFiles
 import TestSupport
 import Testing
+
+@testable import ModelFiles
 
 #if canImport(Glibc)
     import Glibc

@@ -53,7 +53,7 @@ private func text(_ path: String) throws -> String {
             let path = "\(folder)/metrics.jsonl"
             for (line, number) in [("{\"step\":1}\nnotes\n", 2), ("{\"loss\":1}\n", 1), ("[]\n", 1), ("\n", 1)] {
                 try write(Array(line.utf8), to: path)
-                do {
+                do throws(MetricsError) {
                     _ = try MetricsWriter(path, resumingFrom: 7)
                     Issue.record("\(line)")
                 } catch {

@@ -38,7 +38,8 @@ private func records(_ bytes: [UInt8]) throws -> [[UInt8]] {
     @Test func `records are framed as TensorFlow frames them`() {
         let record = TensorBoardEventWriter.record(Array("abc".utf8))
         #expect(
-            record.map { String($0 + 256, radix: 16).dropFirst() }.joined() == "0300000000000000b099490e6162636e57f121")
+            record.map { String(Int($0) + 256, radix: 16).dropFirst() }.joined()
+                == "0300000000000000b099490e6162636e57f121")
     }
 
     // Event(wall_time=1700000000.25, file_version="brain.Event:2").SerializeToString().hex()
