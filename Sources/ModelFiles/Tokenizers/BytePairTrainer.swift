@@ -11,7 +11,7 @@
 ///
 /// ```swift
 /// var trainer = try BytePairTrainer(vocabularySize: 4096)
-/// try trainer.add("The FBI is chasing a criminal on the run.")
+/// try trainer.add(Corpus(["novels"]))
 /// let tokenizer = try trainer.train()
 /// ```
 public struct BytePairTrainer: Sendable {
