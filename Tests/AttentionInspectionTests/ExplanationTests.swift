@@ -95,11 +95,12 @@ import Testing
     // The definition, one run at a time.
     @Test func `effect is the divergence without the word, in bits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        let embeddings = (try #require(model.transformer)).embed([text.ids.map(Int.init)])
-        let mean = (try #require(model.transformer)).embedding.meanRow.floats
+        let transformer = try #require(model.transformer)
+        let embeddings = transformer.embed([text.ids.map(Int.init)])
+        let mean = transformer.embedding.meanRow.floats
         func prediction(_ embeddings: Tensor) -> [Double] {
-            let hidden = (try #require(model.transformer)).hiddenStates(of: embeddings)
-            let logits = (try #require(model.transformer)).logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
+            let hidden = transformer.hiddenStates(of: embeddings)
+            let logits = transformer.logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
             let exponentials = logits.map { exp($0) }
             return exponentials.map { $0 / sum(exponentials) }
         }
@@ -191,7 +192,7 @@ import Testing
         let whole = try model.explanation(of: "The hellos, when", target: .word("hellos"))
         let part = try model.explanation(of: "The hellos")
         for (word, same) in zip(whole.words, part.words) {
-            #expect(abs(word.attentionFigure - same.attention) < 1e-6)
+            #expect(abs(word.attentionFigure - same.attentionFigure) < 1e-6)
             #expect(abs(word.contributionFigure - same.contributionFigure) < 1e-6)
             #expect(abs((word.effect ?? -1) - (same.effect ?? -1)) < 1e-5)
         }
