@@ -38,7 +38,8 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
                 + "\(positions.map(String.init).joined(separator: ", ")). Give one of these as the target, such as "
                 + "#\(positions.last ?? 0)."
         case .noTargetInSource(let target):
-            return "The target '\(target)' was named, but the model is an encoder–decoder: it reads the whole text before "
+            return
+                "The target '\(target)' was named, but the model is an encoder–decoder: it reads the whole text before "
                 + "it writes. Leave the target out."
         case .layerOutOfRange(let layer, let layerCount):
             return "There is no layer \(layer): the model's layers count from 0 to \(layerCount - 1)."

@@ -18,7 +18,8 @@ struct ProgressLine {
         lastWritten = now
         if isTerminal {
             isOpen = true
-            StandardError.write("\r\u{1B}[2K\(fitted("\(Self.bar(share, width: 24)) \(Self.percent(share)) \(text())"))")
+            StandardError.write(
+                "\r\u{1B}[2K\(fitted("\(Self.bar(share, width: 24)) \(Self.percent(share)) \(text())"))")
         } else {
             StandardError.write("\(Self.percent(share)) \(text())\n")
         }

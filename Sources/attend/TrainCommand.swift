@@ -61,7 +61,8 @@ struct TrainCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "characters, or bpe:N for N tokens of bytes merged. Default: by the corpus's size.", valueName: "tokenizer"))
+            "characters, or bpe:N for N tokens of bytes merged. Default: by the corpus's size.", valueName: "tokenizer")
+    )
     var tokenizer: TokenizerChoice?
 
     @Option(help: ArgumentHelp("Sequences in a batch. Default: 16.", valueName: "n"))

@@ -76,7 +76,9 @@ import Testing
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
         let embeddings = (try #require(model.transformer)).embed([text.ids.map(Int.init)])
         let query = text.ids.count - 1
-        let trace = (try #require(model.transformer)).trace(embeddings, recording: TraceRequest(weights: query..<query + 1)).trace
+        let trace = (try #require(model.transformer)).trace(
+            embeddings, recording: TraceRequest(weights: query..<query + 1)
+        ).trace
         let tokens = try explanation(.position(query), ExplanationOptions(showsTokens: true, effect: .never)).words
         var shares = [Double](repeating: 0, count: text.ids.count)
         for (layer, weights) in zip(trace.layers, try #require(model.transformer).layers) {
@@ -174,7 +176,8 @@ import Testing
     @Test func `predicts by the softmax of the logits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
         var state = (try #require(model.transformer)).initialState()
-        let logits = (try #require(model.transformer)).nextTokenLogits(after: [text.ids.map(Int.init)], state: &state).doubles
+        let logits = (try #require(model.transformer)).nextTokenLogits(after: [text.ids.map(Int.init)], state: &state)
+            .doubles
         let exponentials = logits.map { exp($0) }
         let predictions = try explanation(.last, ExplanationOptions(predictionCount: 7)).nextWords
         let best = logits.indices.sorted { (logits[$1], $0) < (logits[$0], $1) }.prefix(7)

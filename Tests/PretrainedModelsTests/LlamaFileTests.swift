@@ -11,8 +11,11 @@ import Testing
 
     private func logits(_ contents: GGUFContents) throws -> [Float] {
         let model = try LanguageModel(contents.file())
-        return (try #require(model.transformer)).logits(of: (try #require(model.transformer)).hiddenStates(of: (try #require(model.transformer)).embed([Self.prompt])))
-            .floats
+        return (try #require(model.transformer)).logits(
+            of: (try #require(model.transformer)).hiddenStates(
+                of: (try #require(model.transformer)).embed([Self.prompt]))
+        )
+        .floats
     }
 
     @Test(arguments: GGUFFile.TensorType.allCases)

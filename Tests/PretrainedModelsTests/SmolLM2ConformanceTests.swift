@@ -32,8 +32,10 @@ struct `SmolLM2 agrees with Transformers` {
     func `on every logit and every attention weight`(prompt: ReferencePrompt) throws {
         let embeddings = (try #require(model.transformer)).embed([prompt.tokenIDs.map(Int.init)])
         let length = prompt.tokenIDs.count
-        let (hidden, trace) = (try #require(model.transformer)).trace(embeddings, recording: TraceRequest(weights: 0..<length))
-        let logits = (try #require(model.transformer)).logits(of: hidden.slice(axis: 1, range: length - 1..<length)).floats
+        let (hidden, trace) = (try #require(model.transformer)).trace(
+            embeddings, recording: TraceRequest(weights: 0..<length))
+        let logits = (try #require(model.transformer)).logits(of: hidden.slice(axis: 1, range: length - 1..<length))
+            .floats
         #expect(largestDifference(logits, prompt.lastLogits) <= Self.logitTolerance)
 
         let configuration = (try #require(model.transformer)).configuration

@@ -300,7 +300,8 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
     ) {
         Scalar.productAdd(
             TileOperands(
-                out: sum, outStride: valueDimension, a: x, aStride: dimension, b: state, bStride: valueDimension, rows: 1,
+                out: sum, outStride: valueDimension, a: x, aStride: dimension, b: state, bStride: valueDimension,
+                rows: 1,
                 columns: valueDimension, depth: dimension))
     }
 
@@ -310,7 +311,8 @@ private struct LinearRecurrence<Scalar: KernelScalar>: Sendable {
     ) {
         Scalar.dotRows(
             TileOperands(
-                out: out, outStride: dimension, a: x, aStride: valueDimension, b: state, bStride: valueDimension, rows: 1,
+                out: out, outStride: dimension, a: x, aStride: valueDimension, b: state, bStride: valueDimension,
+                rows: 1,
                 columns: dimension, depth: valueDimension))
     }
 

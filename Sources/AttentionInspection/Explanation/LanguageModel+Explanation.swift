@@ -20,7 +20,8 @@ extension LanguageModel {
         willComputeEffect: (Explanation) -> Void = { _ in }
     ) throws(InspectionError) -> Explanation {
         try check(options)
-        let text = try TokenizedText(sentence, tokenizer, contextLength: transformer?.configuration.contextLength ?? model.contextLength ?? .max)
+        let text = try TokenizedText(
+            sentence, tokenizer, contextLength: transformer?.configuration.contextLength ?? model.contextLength ?? .max)
         if let transformer {
             return try explanation(
                 by: transformer, of: text, target: target, options: options, willComputeEffect: willComputeEffect)
@@ -116,7 +117,9 @@ extension LanguageModel {
         let visible = Array(segments[...index])
         let embeddings = (model.readsSource ? model.embedSource([ids]) : model.embed([ids]))
             .slice(axis: 1, range: 0..<targetTokens.upperBound)
-        let start = model.readsSource ? [prompting == .pairs ? tokenizer.endOfSequenceID.map(Int.init) ?? 0 : ids[ids.count - 1]] : []
+        let start =
+            model.readsSource
+            ? [prompting == .pairs ? tokenizer.endOfSequenceID.map(Int.init) ?? 0 : ids[ids.count - 1]] : []
         let written = model.readsSource ? model.embed([start]) : nil
         var dropout: RandomStream?
         let source = written == nil ? nil : EmbeddedBatch(embeddings)

@@ -23,7 +23,8 @@ extension Explanation {
             return "\(style.bold(model)): what the prediction after \"\(target.text.printable)\" (\(lineLabel) "
                 + "\(target.index)) depends on, \(scope)\n"
         }
-        return "\(style.bold(model)): what \"\(target.text.printable)\" (\(lineLabel) \(target.index)) attends to, \(scope)\n"
+        return
+            "\(style.bold(model)): what \"\(target.text.printable)\" (\(lineLabel) \(target.index)) attends to, \(scope)\n"
     }
 
     private var hasAttention: Bool { words.contains { $0.attention != nil } }

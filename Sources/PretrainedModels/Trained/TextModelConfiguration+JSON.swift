@@ -71,7 +71,8 @@ struct ModelDescription: Hashable {
             try choice("architecture", TextModelConfiguration.Architecture.self),
             vocabularySize: try integer("vocabularySize", 1...(1 << 24)), width: try integer("width", 1...(1 << 16)),
             layerCount: try integer("layerCount", 1...(1 << 10)),
-            contextLength: try integer("contextLength", 1...(1 << 20)), headCount: try integer("headCount", 1...(1 << 10)),
+            contextLength: try integer("contextLength", 1...(1 << 20)),
+            headCount: try integer("headCount", 1...(1 << 10)),
             attention: try optionalChoice("attention", TextModelConfiguration.EncoderAttention.self),
             similarity: try optionalChoice("similarity", SimilarityKind.self), dropoutRate: dropoutRate)
         prompting = try choice("learnedFrom", LanguageModel.Prompting.self)
@@ -79,7 +80,8 @@ struct ModelDescription: Hashable {
             throw .invalidConfiguration(path: path, key: "the model", value: "such", wanted: problem)
         }
         // Every architecture has at least a matrix of the vocabulary and one per layer.
-        let least = 4 * configuration.width * (configuration.vocabularySize + configuration.layerCount * configuration.width)
+        let least =
+            4 * configuration.width * (configuration.vocabularySize + configuration.layerCount * configuration.width)
         guard least <= parameterByteCount else {
             throw .invalidConfiguration(
                 path: path, key: "the model's size", value: "at least \(least) bytes",

@@ -252,7 +252,9 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         if !(learningRate > 0 && learningRate.isFinite) {
             return "the learning rate is \(learningRate); it must be above 0"
         }
-        if !(weightDecay >= 0 && weightDecay.isFinite) { return "the weight decay is \(weightDecay); it must be at least 0" }
+        if !(weightDecay >= 0 && weightDecay.isFinite) {
+            return "the weight decay is \(weightDecay); it must be at least 0"
+        }
         if !(maximumGradientNorm >= 0) { return "the clip is \(maximumGradientNorm); it must be at least 0" }
         if !(0..<1 ~= dropoutRate) { return "the dropout is \(dropoutRate); it must be from 0 to less than 1" }
         if validationInterval < 1 || checkpointInterval < 1 { return "an interval is less than 1 step" }

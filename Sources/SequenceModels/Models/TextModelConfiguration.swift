@@ -122,7 +122,8 @@ extension TextModelConfiguration {
             return "the number for \(name) is \(value); it must be at least 1"
         }
         if width > 1 << 16 || layerCount > 1 << 10 || contextLength > 1 << 20 {
-            return "a width of \(width), \(layerCount) layers or a context of \(contextLength) is beyond 65536, 1024 and "
+            return
+                "a width of \(width), \(layerCount) layers or a context of \(contextLength) is beyond 65536, 1024 and "
                 + "1048576"
         }
         if architecture == .transformer && (width % headCount != 0) {
