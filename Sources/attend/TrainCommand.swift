@@ -182,11 +182,12 @@ struct TrainCommand: ParsableCommand {
         Interruption.watch()
         let outcome: TrainingRun.Outcome
         do {
-            outcome = try run.run(shouldStop: { Interruption.isRequested }) { progress in
+            func show(_ progress: TrainingRun.Progress) {
                 let isDue = progress.validationLoss != shownValidation || progress.share >= 1
                 shownValidation = progress.validationLoss
                 line.show(share: progress.share, text: Self.text(progress), isDue: isDue)
             }
+            outcome = try run.run(shouldStop: { Interruption.isRequested }, onProgress: show)
         } catch {
             line.close()
             throw error

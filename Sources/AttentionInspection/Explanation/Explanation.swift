@@ -22,9 +22,10 @@ public struct Explanation: Sendable, Encodable {
         public let attention: Double?
         /// The same as a share of what is left without the sink; `nil` for the sink, and where there is none.
         public let attentionWithoutSink: Double?
-        /// How much it contributes to what attention adds at the target, as a share from 0 to 1: per layer the
-        /// norm of Σ_heads α·v·W_O, as a share over the words, averaged over the layers. `nil` where the model is no
-        /// Transformer.
+        /// How much it contributes to what attention adds at the target, as a share from 0 to 1.
+        ///
+        /// Per layer the norm of Σ_heads α·v·W_O, as a share over the words, averaged over the layers. `nil` where the
+        /// model is no Transformer.
         public let contribution: Double?
         /// How much the prediction at the target changes without it; `nil` where this was left out.
         ///

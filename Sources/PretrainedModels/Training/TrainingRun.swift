@@ -445,7 +445,7 @@ private struct RunLog {
     private let metrics: MetricsWriter
     private let events: TensorBoardEventWriter
 
-    /// - Parameter step: The step of the checkpoint that the run goes on from; `nil` begins anew.
+    /// Opens both; `step` is that of the checkpoint that the run goes on from, and `nil` begins anew.
     init(folder: String, resumingFrom step: Int?) throws(TrainingRunError) {
         do {
             metrics = try MetricsWriter("\(folder)/metrics.jsonl", resumingFrom: step)

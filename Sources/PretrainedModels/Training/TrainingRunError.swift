@@ -1,7 +1,9 @@
 public import ModelFiles
 public import SequenceModels
 
-/// A training run that cannot begin, or cannot go on. What was saved before stands.
+/// A training run that cannot begin, or cannot go on.
+///
+/// What was saved before stands.
 public enum TrainingRunError: Error, CustomStringConvertible {
     /// A setting of a run that is not what was asked for.
     public struct Difference: Sendable, Hashable {
