@@ -74,12 +74,12 @@ import Testing
     // The definition, from the trace's own numbers and W_O.
     @Test func `contribution is the norm of what a word adds to the residual stream`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        let embeddings = model.transformer.embed([text.ids.map(Int.init)])
+        let embeddings = (try #require(model.transformer)).embed([text.ids.map(Int.init)])
         let query = text.ids.count - 1
-        let trace = model.transformer.trace(embeddings, recording: TraceRequest(weights: query..<query + 1)).trace
+        let trace = (try #require(model.transformer)).trace(embeddings, recording: TraceRequest(weights: query..<query + 1)).trace
         let tokens = try explanation(.position(query), ExplanationOptions(showsTokens: true, effect: .never)).words
         var shares = [Double](repeating: 0, count: text.ids.count)
-        for (layer, weights) in zip(trace.layers, model.transformer.layers) {
+        for (layer, weights) in zip(trace.layers, try #require(model.transformer).layers) {
             let alpha = try #require(layer.attentionWeights)
             let norms = text.ids.indices.map { key -> Double in
                 let average = (0..<32).map { column in
@@ -95,11 +95,11 @@ import Testing
     // The definition, one run at a time.
     @Test func `effect is the divergence without the word, in bits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        let embeddings = model.transformer.embed([text.ids.map(Int.init)])
-        let mean = model.transformer.embedding.meanRow.floats
+        let embeddings = (try #require(model.transformer)).embed([text.ids.map(Int.init)])
+        let mean = (try #require(model.transformer)).embedding.meanRow.floats
         func prediction(_ embeddings: Tensor) -> [Double] {
-            let hidden = model.transformer.hiddenStates(of: embeddings)
-            let logits = model.transformer.logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
+            let hidden = (try #require(model.transformer)).hiddenStates(of: embeddings)
+            let logits = (try #require(model.transformer)).logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
             let exponentials = logits.map { exp($0) }
             return exponentials.map { $0 / sum(exponentials) }
         }
@@ -116,18 +116,18 @@ import Testing
 
     @Test func `a word whose embedding is the mean already has no effect at all`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        var elements = model.transformer.embed([text.ids.map(Int.init)]).floats
+        var elements = (try #require(model.transformer)).embed([text.ids.map(Int.init)]).floats
         let absent = text.wordSegments[1]
         for token in absent.tokens {
             elements.replaceSubrange(
-                token * 32..<(token + 1) * 32, with: model.transformer.embedding.meanRow.floats)
+                token * 32..<(token + 1) * 32, with: (try #require(model.transformer)).embedding.meanRow.floats)
         }
         let embeddings = Tensor(elements, shape: [1, text.ids.count, 32])
-        let hidden = model.transformer.hiddenStates(of: embeddings)
+        let hidden = (try #require(model.transformer)).hiddenStates(of: embeddings)
         let last = hidden.slice(axis: 1, range: text.ids.count - 1..<text.ids.count)
         let lens = EffectLens(
-            model: model.transformer, embeddings: embeddings,
-            logProbabilities: logSoftmax(model.transformer.logits(of: last).floats))
+            model: try #require(model.transformer), embeddings: embeddings,
+            logProbabilities: logSoftmax((try #require(model.transformer)).logits(of: last).floats))
         // The same bits go in, so the same come out, whatever else is in the batch.
         let bits = try lens.bits(of: text.wordSegments)
         #expect(bits[1] == 0)
@@ -172,8 +172,8 @@ import Testing
 
     @Test func `predicts by the softmax of the logits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        var state = model.transformer.initialState()
-        let logits = model.transformer.nextTokenLogits(after: [text.ids.map(Int.init)], state: &state).doubles
+        var state = (try #require(model.transformer)).initialState()
+        let logits = (try #require(model.transformer)).nextTokenLogits(after: [text.ids.map(Int.init)], state: &state).doubles
         let exponentials = logits.map { exp($0) }
         let predictions = try explanation(.last, ExplanationOptions(predictionCount: 7)).nextWords
         let best = logits.indices.sorted { (logits[$1], $0) < (logits[$0], $1) }.prefix(7)

@@ -24,6 +24,9 @@ public struct Embedding: Layer {
         self.init(weight: random.normal([count, dimension], deviation: deviation))
     }
 
+    /// The mean of all vectors, `[M]`.
+    public var meanVector: Tensor { weight.sum(axis: 0) * (1 / Double(max(1, weight.shape[0]))) }
+
     /// Calls `visit` with `weight`.
     ///
     /// - Parameter visit: Gets a parameter's name and the parameter.

@@ -94,6 +94,12 @@ public protocol SequenceModel: Layer {
     /// - Returns: `[B, T, M]`.
     func embed(_ tokens: [[Int]]) -> Tensor
 
+    /// The mean of all tokens' vectors, `[M]`: what a word is replaced by to see what changes without it.
+    var meanVector: Tensor { get }
+
+    /// The mean of all source tokens' vectors, `[M]`; by default ``meanVector``.
+    var meanSourceVector: Tensor { get }
+
     /// Returns the vectors of a source's tokens; by default ``embed(_:)``.
     ///
     /// - Parameter tokens: `[B][T]`.
@@ -130,6 +136,14 @@ public protocol SequenceModel: Layer {
     ///   - state: What was read so far.
     /// - Returns: `[B, V]`, the logits after these tokens.
     func step(_ tokens: [Int], state: inout State) -> Tensor
+
+    /// Reads some tokens of each sequence; by default one after the other.
+    ///
+    /// - Parameters:
+    ///   - tokens: `[B][T]`, at least one each.
+    ///   - state: What was read so far.
+    /// - Returns: `[B, V]`, the logits after the last of them.
+    func nextTokenLogits(after tokens: [[Int]], state: inout State) -> Tensor
 }
 
 extension SequenceModel {
@@ -137,12 +151,30 @@ extension SequenceModel {
     public var contextLength: Int? { nil }
     /// No source.
     public var readsSource: Bool { false }
+    /// ``meanVector``.
+    public var meanSourceVector: Tensor { meanVector }
 
     /// Returns the vectors of tokens.
     ///
     /// - Parameter tokens: `[B][T]`.
     /// - Returns: `[B, T, M]`.
     public func embedSource(_ tokens: [[Int]]) -> Tensor { embed(tokens) }
+
+    /// Reads some tokens of each sequence, one after the other.
+    ///
+    /// - Parameters:
+    ///   - tokens: `[B][T]`, at least one each.
+    ///   - state: What was read so far.
+    /// - Returns: `[B, V]`, the logits after the last of them.
+    public func nextTokenLogits(after tokens: [[Int]], state: inout State) -> Tensor {
+        let length = tokens.first?.count ?? 0
+        require(
+            length > 0 && tokens.allSatisfy { $0.count == length },
+            "Sequences of \(tokens.map(\.count)) tokens are empty, or do not make a batch.")
+        var logits = step(tokens.map { $0[0] }, state: &state)
+        for index in 1..<max(1, length) { logits = step(tokens.map { $0[index] }, state: &state) }
+        return logits
+    }
 
     /// Returns how much each token is to be expected after each token of a batch, before the softmax.
     ///
@@ -191,4 +223,24 @@ extension SequenceModel {
             of: EmbeddedBatch(embed(batch.tokens), lengths: batch.lengths),
             source: source.map { EmbeddedBatch(embedSource($0.tokens), lengths: $0.lengths) }, dropout: &dropout)
     }
+}
+
+/// A model, no Transformer, that attends to what it has read: its weights can be looked at.
+public protocol AttendingModel: SequenceModel {
+    /// Returns how much each token attends to each token before it.
+    ///
+    /// - Parameter inputs: `[B, T, M]`.
+    /// - Returns: The weights of each layer, `[B, T, T]`.
+    func attentionWeights(of inputs: EmbeddedBatch) -> [Tensor]
+}
+
+/// An encoder–decoder that attends to its source: its alignment can be looked at.
+public protocol AligningModel: SequenceModel {
+    /// Returns how much the prediction after each token attends to each token of the source.
+    ///
+    /// - Parameters:
+    ///   - inputs: What the decoder reads, `[B, T, M]`.
+    ///   - source: What the encoder reads, `[B, T_s, M]`.
+    /// - Returns: `[B, T, T_s]`, or `nil` where the decoder does not attend.
+    func alignment(of inputs: EmbeddedBatch, source: EmbeddedBatch) -> Tensor?
 }

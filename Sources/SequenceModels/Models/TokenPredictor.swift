@@ -63,6 +63,9 @@ public struct TokenPredictor<Body: SequenceBody>: SequenceModel {
     /// The number of tokens that there are.
     public var vocabularySize: Int { embedding.weight.shape[0] }
 
+    /// The mean of all tokens' vectors, `[M]`.
+    public var meanVector: Tensor { embedding.meanVector }
+
     /// Calls `visit` with the parameters of embedding, body and output.
     ///
     /// - Parameter visit: Gets a parameter's name and the parameter.
