@@ -214,9 +214,10 @@ import Testing
             inputs: TokenBatch([Array(sentence.dropLast())]), targets: [Array(sentence.dropFirst())])
         var none: RandomStream?
         let before = model.loss(of: batch, dropout: &none).doubles[0]
-        for _ in 0..<150 {
+        var optimizer = Optimizer(.adam())
+        for _ in 0..<100 {
             let gradients = model.lossAndGradients(on: batch, dropout: &none).gradients
-            model = model.replacingParameters(with: zip(model.parameters, gradients).map { $0.value - $1 * 1 })
+            optimizer.step(&model, gradients: gradients, learningRate: 0.02)
         }
         // What follows "1 2" depends on what was read before.
         let after = model.loss(of: batch, dropout: &none).doubles[0]
