@@ -2,11 +2,6 @@ import Attention
 import ModelFiles
 import SequenceModels
 
-/// PyTorch's modules of which a Transformer consists.
-let pyTorchTransformers: Set<String> = [
-    "torch.nn.MultiheadAttention", "torch.nn.TransformerEncoder", "torch.nn.TransformerDecoder",
-]
-
 /// Runs a case of PyTorch's Transformer, forward and backward, and returns what is wrong: nothing if it passes.
 ///
 /// The tolerance is 1e-5 of the largest element.

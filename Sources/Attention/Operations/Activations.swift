@@ -42,6 +42,20 @@ public func geluTanh(_ x: Tensor) -> Tensor { activated(x, by: GELUTanh.self) }
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
 public func silu(_ x: Tensor) -> Tensor { activated(x, by: SiLU.self) }
 
+/// A function of one number with its derivative, computed for a piece of a tensor at a time.
+private protocol Activation {
+    /// Whether the derivative is computed from the function's result; else it is from its argument.
+    static var isDifferentiatedByResult: Bool { get }
+    /// Writes `f(x)`.
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int)
+    /// Writes `gradient · f′`, with f′ by `saved`: the result or the argument.
+    static func differentiate<Scalar: KernelScalar>(
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int)
+}
+
+private typealias Mutable<Scalar> = UnsafeMutablePointer<Scalar>
+private typealias Constant<Scalar> = UnsafePointer<Scalar>
+
 private func activated<Function: Activation>(_ x: Tensor, by function: Function.Type) -> Tensor {
     x.elementType == .float64
         ? activated(x, by: function, as: Double.self) : activated(x, by: function, as: Float.self)
@@ -81,31 +95,16 @@ private func forEachPiece(of count: Int, _ body: (Range<Int>) -> Void) {
 
 // MARK: - The functions
 
-/// A function of one number and its derivative, each a kernel.
-private protocol Activation {
-    /// Whether the derivative is computed from the function's result; else it is from its argument.
-    static var isDifferentiatedByResult: Bool { get }
-    /// `out = f(x)`
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int)
-    /// `out = gradient · f′`, with f′ by `saved`: the result or the argument.
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int)
-}
-
 private enum ReLU: Activation {
+    // The result is above 0 where the argument is, and is kept anyway by what comes next.
     static let isDifferentiatedByResult = true
 
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
-    ) {
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
         Scalar.relu(out, x, count)
     }
 
     static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
     ) {
         Scalar.reluGradient(out, saved, gradient, count)
     }
@@ -114,15 +113,12 @@ private enum ReLU: Activation {
 private enum HyperbolicTangent: Activation {
     static let isDifferentiatedByResult = true
 
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
-    ) {
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
         Scalar.tanh(out, x, count)
     }
 
     static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
     ) {
         Scalar.tanhGradient(out, saved, gradient, count)
     }
@@ -131,15 +127,12 @@ private enum HyperbolicTangent: Activation {
 private enum Sigmoid: Activation {
     static let isDifferentiatedByResult = true
 
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
-    ) {
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
         Scalar.sigmoid(out, x, count)
     }
 
     static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
     ) {
         Scalar.sigmoidGradient(out, saved, gradient, count)
     }
@@ -148,15 +141,12 @@ private enum Sigmoid: Activation {
 private enum GELU: Activation {
     static let isDifferentiatedByResult = false
 
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
-    ) {
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
         Scalar.gelu(out, x, count)
     }
 
     static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
     ) {
         Scalar.geluGradient(out, saved, gradient, count)
     }
@@ -165,15 +155,12 @@ private enum GELU: Activation {
 private enum GELUTanh: Activation {
     static let isDifferentiatedByResult = false
 
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
-    ) {
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
         Scalar.geluTanh(out, x, count)
     }
 
     static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
     ) {
         Scalar.geluTanhGradient(out, saved, gradient, count)
     }
@@ -182,15 +169,12 @@ private enum GELUTanh: Activation {
 private enum SiLU: Activation {
     static let isDifferentiatedByResult = false
 
-    static func apply<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
-    ) {
+    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
         Scalar.silu(out, x, count)
     }
 
     static func differentiate<Scalar: KernelScalar>(
-        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
-        _ count: Int
+        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
     ) {
         Scalar.siluGradient(out, saved, gradient, count)
     }

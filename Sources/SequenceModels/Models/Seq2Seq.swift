@@ -15,7 +15,7 @@ public import Attention
 /// "Sequence to Sequence Learning with Neural Networks", 2014 (arXiv:1409.3215); Bahdanau et al., 2014
 /// (arXiv:1409.0473), whose maxout layer before the prediction is Luong's `tanh` here; Luong et al., 2015
 /// (arXiv:1508.04025), section 3, without input feeding.
-public struct Seq2Seq: SequenceModel {
+public struct Seq2Seq: AligningModel {
     /// What was read so far.
     public struct State: Sendable {
         fileprivate var recurrent: RecurrentState
@@ -82,6 +82,11 @@ public struct Seq2Seq: SequenceModel {
     public var vocabularySize: Int { configuration.vocabularySize }
     /// Always: it is an encoder–decoder.
     public var readsSource: Bool { true }
+
+    /// The mean of the decoder's tokens' vectors, `[M]`.
+    public var meanVector: Tensor { embedding.meanVector }
+    /// The mean of the source's tokens' vectors, `[M]`.
+    public var meanSourceVector: Tensor { (sourceEmbedding ?? embedding).meanVector }
 
     /// Calls `visit` with all parameters.
     ///
