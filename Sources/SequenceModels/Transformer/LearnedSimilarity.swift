@@ -104,7 +104,7 @@ public struct LearnedSimilarity: Layer {
             return Additive(
                 queryWeight: values[0].value, keyWeight: values[1].value, scoreWeight: values[2].value)
         case .linearAdditive: return LinearAdditive(queryWeight: values[0].value, keyWeight: values[1].value)
-        case .cosine: return Cosine(temperature: sigmoid(values[0].value).doubles[0])
+        case .cosine: return Cosine(temperature: sigmoid(values[0].value))
         case .euclidean: return Euclidean(scale: 1 / root)
         case .gaussian: return Gaussian(bandwidth: root.squareRoot())
         case .laplacian: return Laplacian(bandwidth: root)
