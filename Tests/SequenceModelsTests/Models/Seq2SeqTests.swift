@@ -203,6 +203,22 @@ import Testing
         }
     }
 
+    @Test(arguments: variants)
+    func `dropout is the stream's, and none without one`(variant: Variant) {
+        var configuration = variant.configuration
+        configuration.dropoutRate = 0.5
+        var random = RandomStream(seed: 5)
+        let dropping = Seq2Seq(configuration, random: &random)
+            .replacingParameters(with: Self.model(variant).parameters.map(\.value))
+        func loss(_ model: Seq2Seq, seed: UInt64?) -> Double {
+            var dropout = seed.map { RandomStream(seed: $0) }
+            return model.loss(of: Self.batch(), dropout: &dropout).doubles[0]
+        }
+        #expect(loss(dropping, seed: 6) == loss(dropping, seed: 6))
+        #expect(loss(dropping, seed: 6) != loss(dropping, seed: 7))
+        #expect(loss(dropping, seed: nil) == loss(Self.model(variant), seed: 6))
+    }
+
     @Test func `source and target share vectors unless the source has a vocabulary of its own`() {
         var random = RandomStream(seed: 3)
         let shared = Seq2Seq(

@@ -187,6 +187,49 @@ import Testing
         #expect(run(threads: 2) == one && run(threads: 3) == one && run(threads: 7) == one)
     }
 
+    @Test func `dropout between layers is the stream's, and none without one`() {
+        var (dropping, layers) = (Self.layers(), Self.layers())
+        dropping.dropoutRate = 0.5
+        let x = EmbeddedBatch(Self.vectors())
+        func run(_ layers: SequenceModels.LSTMN, seed: UInt64?) -> [Double] {
+            var dropout = seed.map { RandomStream(seed: $0) }
+            return layers(x, dropout: &dropout).doubles
+        }
+        #expect(run(dropping, seed: 1) == run(dropping, seed: 1) && run(dropping, seed: 1) != run(dropping, seed: 2))
+        #expect(run(dropping, seed: nil) == run(layers, seed: 1))
+        // A single layer has nothing that it drops.
+        layers = Self.layers(1)
+        layers.dropoutRate = 0.5
+        #expect(run(layers, seed: 1) == run(layers, seed: nil))
+    }
+
+    @Test func `a predictor of tokens learns a sentence, and reads it word by word`() {
+        var random = RandomStream(seed: 5)
+        var model = TokenPredictor(
+            vocabularySize: 11,
+            body: SequenceModels.LSTMN(inputDimension: 7, hiddenDimension: 13, layerCount: 2, random: &random),
+            random: &random)
+        let sentence = [1, 2, 3, 4, 1, 2, 5, 6, 1, 2, 7]
+        let batch = TrainingBatch(
+            inputs: TokenBatch([Array(sentence.dropLast())]), targets: [Array(sentence.dropFirst())])
+        var none: RandomStream?
+        let before = model.loss(of: batch, dropout: &none).doubles[0]
+        var optimizer = Optimizer(.adam())
+        for _ in 0..<100 {
+            let gradients = model.lossAndGradients(on: batch, dropout: &none).gradients
+            optimizer.step(&model, gradients: gradients, learningRate: 0.02)
+        }
+        // What follows "1 2" depends on what was read before.
+        let after = model.loss(of: batch, dropout: &none).doubles[0]
+        #expect(abs(before - Double.log(11)) < 0.3 && after < 0.1, "The loss went from \(before) to \(after).")
+        let whole = model.nextTokenLogits(for: batch.inputs)
+        var state = model.initialState(batchCount: 1)
+        for (t, token) in sentence.dropLast().enumerated() {
+            let logits = model.step([token], state: &state)
+            for index in 0..<11 { #expect(abs(logits[0, index] - whole[0, t, index]) < 1e-4) }
+        }
+    }
+
     @Test func `empty batches and sequences are well-defined`() {
         let weights = Self.weights(Self.weights())
         #expect(
