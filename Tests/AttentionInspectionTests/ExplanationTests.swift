@@ -31,15 +31,15 @@ import Testing
             #expect(explanation.words.map(\.text) == Self.words)
             #expect(explanation.target.index == target)
             #expect(explanation.target.text == Self.words[target])
-            #expect(abs(sum(explanation.words.map(\.attention)) - 1) < 1e-5)
-            #expect(abs(sum(explanation.words.map(\.contribution)) - 1) < 1e-5)
+            #expect(abs(sum(explanation.words.map(\.attentionFigure)) - 1) < 1e-5)
+            #expect(abs(sum(explanation.words.map(\.contributionFigure)) - 1) < 1e-5)
             for (index, word) in explanation.words.enumerated() {
                 #expect(word.isVisible == (index <= target))
                 let effect = try #require(word.effect)
                 #expect(effect >= 0 && effect.isFinite)
-                #expect(word.attention >= 0 && word.contribution >= 0)
+                #expect(word.attentionFigure >= 0 && word.contributionFigure >= 0)
                 if index > target {
-                    #expect(word.attention == 0 && word.contribution == 0 && effect == 0)
+                    #expect(word.attentionFigure == 0 && word.contributionFigure == 0 && effect == 0)
                 }
             }
         }
@@ -65,9 +65,9 @@ import Testing
         }
         for (word, segment) in zip(words.words, merged) {
             let expected =
-                sum(tokens.map { from in sum(from[segment.tokens].map(\.attention)) })
+                sum(tokens.map { from in sum(from[segment.tokens].map(\.attentionFigure)) })
                 / Double(sources.count)
-            #expect(abs(word.attention - expected) < 1e-6)
+            #expect(abs(word.attentionFigure - expected) < 1e-6)
         }
     }
 
@@ -89,17 +89,18 @@ import Testing
             }
             for (index, norm) in norms.enumerated() { shares[index] += norm / sum(norms) / 2 }
         }
-        for (token, share) in zip(tokens, shares) { #expect(abs(token.contribution - share) < 1e-5) }
+        for (token, share) in zip(tokens, shares) { #expect(abs(token.contributionFigure - share) < 1e-5) }
     }
 
     // The definition, one run at a time.
     @Test func `effect is the divergence without the word, in bits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        let embeddings = (try #require(model.transformer)).embed([text.ids.map(Int.init)])
-        let mean = (try #require(model.transformer)).embedding.meanRow.floats
+        let transformer = try #require(model.transformer)
+        let embeddings = transformer.embed([text.ids.map(Int.init)])
+        let mean = transformer.embedding.meanRow.floats
         func prediction(_ embeddings: Tensor) -> [Double] {
-            let hidden = (try #require(model.transformer)).hiddenStates(of: embeddings)
-            let logits = (try #require(model.transformer)).logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
+            let hidden = transformer.hiddenStates(of: embeddings)
+            let logits = transformer.logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
             let exponentials = logits.map { exp($0) }
             return exponentials.map { $0 / sum(exponentials) }
         }
@@ -160,8 +161,8 @@ import Testing
         let partial = try #require(partials.first)
         #expect(partials.count == 1)
         #expect(partial.words.allSatisfy { $0.effect == nil })
-        #expect(partial.words.map(\.attention) == whole.words.map(\.attention))
-        #expect(partial.words.map(\.contribution) == whole.words.map(\.contribution))
+        #expect(partial.words.map(\.attentionFigure) == whole.words.map(\.attentionFigure))
+        #expect(partial.words.map(\.contributionFigure) == whole.words.map(\.contributionFigure))
         #expect(partial.heading() == whole.heading())
         #expect(whole.text() == whole.heading() + whole.body())
         #expect(whole.heading().split(separator: "\n").count == 1)
@@ -191,8 +192,8 @@ import Testing
         let whole = try model.explanation(of: "The hellos, when", target: .word("hellos"))
         let part = try model.explanation(of: "The hellos")
         for (word, same) in zip(whole.words, part.words) {
-            #expect(abs(word.attention - same.attention) < 1e-6)
-            #expect(abs(word.contribution - same.contribution) < 1e-6)
+            #expect(abs(word.attentionFigure - same.attentionFigure) < 1e-6)
+            #expect(abs(word.contributionFigure - same.contributionFigure) < 1e-6)
             #expect(abs((word.effect ?? -1) - (same.effect ?? -1)) < 1e-5)
         }
         #expect(whole.nextWords.map(\.text) == part.nextWords.map(\.text))
@@ -204,7 +205,7 @@ import Testing
         let model = try LanguageModel(tiny.contents.file())
         let explanation = try model.explanation(of: Self.sentence)
         #expect(explanation.words.map(\.text) == ["<|start|>"] + Self.words)
-        #expect(abs(sum(explanation.words.map(\.attention)) - 1) < 1e-5)
+        #expect(abs(sum(explanation.words.map(\.attentionFigure)) - 1) < 1e-5)
     }
 
     @Test func `takes special tokens in the sentence as plain text`() throws {
@@ -231,7 +232,7 @@ import Testing
         let explanation = try model.explanation(of: "a b")
         #expect(explanation.words.map(\.isSink) == [true, false])
         // "b" is the tokens " " and "b", which see two and three tokens alike.
-        #expect(abs(explanation.words[0].attention - 5.0 / 12) < 1e-5)
+        #expect(abs(explanation.words[0].attentionFigure - 5.0 / 12) < 1e-5)
         #expect(explanation.words[0].attentionWithoutSink == nil)
         let rest = explanation.words.dropFirst().compactMap(\.attentionWithoutSink)
         #expect(abs(sum(rest) - 1) < 1e-6)
@@ -245,7 +246,7 @@ import Testing
         #expect(!spread.text().contains("sink"))
         let first = try model.explanation(of: "a b c", target: .position(0))
         #expect(first.words.allSatisfy { !$0.isSink && $0.attentionWithoutSink == nil })
-        #expect(abs(first.words[0].attention - 1) < 1e-6)
+        #expect(abs(first.words[0].attentionFigure - 1) < 1e-6)
     }
 
     // MARK: - The steps
@@ -272,7 +273,7 @@ import Testing
         let options = ExplanationOptions(layer: 1, head: 2, showsTokens: true, effect: .never)
         let explanation = try explanation(.position(4), options)
         let steps = try #require(explanation.steps)
-        for (word, key) in zip(explanation.words, steps.keys) { #expect(abs(word.attention - key.weight) < 1e-6) }
+        for (word, key) in zip(explanation.words, steps.keys) { #expect(abs(word.attentionFigure - key.weight) < 1e-6) }
     }
 
     @Test func `steps need a layer and a head`() throws {

@@ -50,9 +50,8 @@ extension ONNXOperator {
 extension ONNXNode {
     /// Runs a recurrent node and returns `Y`, `Y_h` and, of an LSTM, `Y_c`.
     ///
-    /// - Parameters:
-    ///   - activations: The functions of one direction, unless the node names others.
-    ///   - cell: Returns what is computed in each step, with these functions.
+    /// `activations` are the functions of one
+    /// direction, unless the node names others; `cell` returns what is computed in each step with such functions.
     fileprivate func recurrentOutputs(
         activations: [RecurrentActivation], cell: ([RecurrentActivation]) -> RecurrentCell
     ) throws -> [Tensor?] {

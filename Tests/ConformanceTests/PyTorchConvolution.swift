@@ -2,9 +2,6 @@ import Attention
 import ModelFiles
 import SequenceModels
 
-/// PyTorch's convolution along time.
-let pyTorchConvolution = "torch.nn.Conv1d"
-
 /// Runs a case of PyTorch's `Conv1d`, forward and backward, and returns what is wrong: nothing if it passes.
 ///
 /// The tolerance is 1e-5 of the largest element.

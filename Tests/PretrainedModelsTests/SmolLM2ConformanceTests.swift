@@ -47,10 +47,11 @@ struct `SmolLM2 agrees with Transformers` {
     func `with a cache and the prompt fed in pieces, on logits and greedy tokens`(
         prompt: ReferencePrompt, pieceLength: Int
     ) throws {
-        var state = (try #require(model.transformer)).initialState()
+        let transformer = try #require(model.transformer)
+        var state = transformer.initialState()
         var logits: [Float] = []
         func read(_ tokens: some Collection<Int32>) {
-            logits = (try #require(model.transformer)).nextTokenLogits(after: [tokens.map(Int.init)], state: &state).floats
+            logits = transformer.nextTokenLogits(after: [tokens.map(Int.init)], state: &state).floats
         }
         for start in stride(from: 0, to: prompt.tokenIDs.count, by: pieceLength) {
             read(prompt.tokenIDs[start..<min(start + pieceLength, prompt.tokenIDs.count)])

@@ -317,3 +317,76 @@ struct NamedConfiguration: Sendable, CustomTestStringConvertible {
         #expect(tracked.embed([[3]]).floats == before)
     }
 }
+
+@Suite struct `Gradients of a Transformer` {
+    private static let configurations = NamedConfiguration.all.map { named in
+        NamedConfiguration(named.testDescription) {
+            $0 = named.configuration
+            ($0.modelDimension, $0.layerCount, $0.headCount, $0.keyValueHeadCount) = (4, 1, 2, 1)
+            ($0.headDimension, $0.feedForwardDimension, $0.vocabularySize, $0.contextLength) = (2, 3, 3, 4)
+            $0.encoderLayerCount = min(1, $0.encoderLayerCount)
+            if case .rotary = $0.positions {
+                $0.positions = .rotary(RotaryEmbedding(dimension: 2, base: 100, layout: .half))
+            }
+        }
+    }
+
+    @Test(arguments: configurations)
+    func `match central differences for every parameter`(named: NamedConfiguration) {
+        let model = named.model(elementType: .float64)
+        let batch = TokenBatch([[2, 0, 1], [1, 2]])
+        let source = model.readsSource ? TokenBatch([[0, 2], [1]]) : nil
+        let problems = gradientProblems(of: model.parameters.map(\.value)) { values in
+            let model = model.replacingParameters(with: values)
+            let logits = model.nextTokenLogits(for: batch, source: source)
+            // What stands at padding means nothing.
+            return .concatenated(
+                [
+                    logits.slice(axis: 0, range: 0..<1).reshaped(to: [9]),
+                    logits.slice(axis: 0, range: 1..<2).slice(axis: 1, range: 0..<2).reshaped(to: [6]),
+                ], axis: 0)
+        }
+        #expect(problems == [], "\(model.parameters.map(\.name))")
+    }
+
+    @Test(arguments: [0.0, 0.3])
+    func `have the same bits for any number of threads`(dropoutRate: Double) {
+        var configuration = TransformerConfiguration(
+            modelDimension: 24, layerCount: 2, headCount: 3, vocabularySize: 17, contextLength: 40)
+        configuration.dropoutRate = dropoutRate
+        var random = RandomStream(seed: 9)
+        let model = Transformer(configuration: configuration, random: &random)
+        let tokens = (0..<3).map { row in (0..<33).map { ($0 * $0 + row) % 17 } }
+        func gradients() -> [[Float]] {
+            let tracked = model.tracked()
+            var dropout: RandomStream? = RandomStream(seed: 2)
+            let hidden = tracked.hiddenStates(
+                of: EmbeddedBatch(tracked.embed(tokens)), source: nil, dropout: &dropout)
+            let logits = tracked.logits(of: hidden)
+            return (softmax(logits) * logits).sum().gradients(of: tracked.parameters.map(\.value)).map(\.floats)
+        }
+        let before = ComputeThreads.count
+        defer { ComputeThreads.count = before }
+        let expected = gradients()
+        #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
+        for count in [1, 3] {
+            ComputeThreads.count = count
+            #expect(gradients() == expected)
+        }
+    }
+
+    @Test func `reach embeddings through weights as a file stores them`() {
+        var random = RandomStream(seed: 9)
+        let configuration = TransformerConfiguration(
+            modelDimension: 8, layerCount: 1, headCount: 2, vocabularySize: 5, contextLength: 4)
+        let model = Transformer(configuration: configuration, random: &random)
+        let half = model.replacingParameters(with: model.parameters.map { $0.value.converted(to: .bfloat16) })
+        let single = model.replacingParameters(
+            with: half.parameters.map { $0.value.converted(to: .float32) })
+        func gradient(_ model: Transformer) -> [Float] {
+            let x = single.embed([[3, 1]]).tracked()
+            return model.logits(of: model.hiddenStates(of: x)).sum().gradients(of: [x])[0].floats
+        }
+        #expect(gradient(half) == gradient(single))
+    }
+}

@@ -195,7 +195,9 @@ extension LanguageModel {
         }
         guard !written.isEmpty else { return nil }
         let inputs = start + written.dropLast().map(Int.init)
-        guard let weights = weights(of: model, inputs, ids)?.doubles else { return nil }
+        let batch = TrainingBatch(
+            source: TokenBatch([ids]), inputs: TokenBatch([inputs]), targets: [written.map(Int.init)])
+        guard let weights = model.alignment(of: batch)?.doubles else { return nil }
         do {
             return Explanation.Alignment(
                 written: try written.map { try tokenizer.decode([$0]) },
@@ -203,11 +205,6 @@ extension LanguageModel {
         } catch {
             throw .tokenizer("\(error)")
         }
-    }
-
-    private func weights(of model: some AligningModel, _ inputs: [Int], _ source: [Int]) -> Tensor? {
-        model.alignment(
-            of: EmbeddedBatch(model.embed([inputs])), source: EmbeddedBatch(model.embedSource([source])))
     }
 
     private func check(_ options: ExplanationOptions) throws(InspectionError) {

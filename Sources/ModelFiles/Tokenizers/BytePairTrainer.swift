@@ -11,7 +11,7 @@
 ///
 /// ```swift
 /// var trainer = try BytePairTrainer(vocabularySize: 4096)
-/// try trainer.add("The FBI is chasing a criminal on the run.")
+/// try trainer.add(Corpus(["novels"]))
 /// let tokenizer = try trainer.train()
 /// ```
 public struct BytePairTrainer: Sendable {
@@ -82,8 +82,8 @@ public struct BytePairTrainer: Sendable {
     ///
     /// - Returns: The tokenizer, whose ``ByteLevelBPETokenizer/endOfSequenceID`` is the end-of-text token.
     /// - Throws: ``BytePairTrainingError/emptyCorpus``;
-    ///   ``BytePairTrainingError/vocabularyTooLarge(requested:supported:mergeCount:minimumPairCount:)`` when the texts
-    ///   have too few pairs that occur ``minimumPairCount`` times.
+    ///   ``BytePairTrainingError/vocabularyTooLarge(requested:supported:minimumPairCount:)`` when the texts have too few
+    ///   pairs that occur ``minimumPairCount`` times.
     /// - Complexity: O(*n* log *n*) in the bytes of the distinct pieces: a merge looks only at the places where its pair
     ///   stands.
     public func train() throws(BytePairTrainingError) -> ByteLevelBPETokenizer {
@@ -94,7 +94,7 @@ public struct BytePairTrainer: Sendable {
             guard learner.mergeMostFrequentPair(occurring: minimumPairCount) else {
                 throw .vocabularyTooLarge(
                     requested: vocabularySize, supported: learner.tokens.count + 1,
-                    mergeCount: learner.merges.count, minimumPairCount: minimumPairCount)
+                    minimumPairCount: minimumPairCount)
             }
         }
         do {
@@ -108,9 +108,9 @@ public struct BytePairTrainer: Sendable {
 }
 
 extension ByteLevelBPETokenizer {
-    /// Builds a tokenizer of tokens given as bytes, distinct, and an end of texts, whose ID follows theirs.
+    /// Builds a tokenizer of the bytes' tokens, those that the merges make, in their order, and an end of texts.
     fileprivate init(
-        tokens: [[UInt8]], merges: [BytePairLearner.Merge], endOfText: String, preTokenizer: PreTokenizer
+        tokens: [[UInt8]], merges: [(left: Int32, right: Int32)], endOfText: String, preTokenizer: PreTokenizer
     ) throws(TokenizerError) {
         var vocabulary = Vocabulary(capacity: tokens.count + 1)
         let texts = tokens.map { (ByteAlphabet.encode($0), Vocabulary.Kind.normal) }
@@ -122,8 +122,8 @@ extension ByteLevelBPETokenizer {
         }
         var table = MergeTable(capacity: merges.count)
         for (rank, merge) in merges.enumerated() {
-            table.insert(
-                left: merge.left, right: merge.right, MergeTable.Merge(rank: Int32(rank), id: merge.result))
+            let result = MergeTable.Merge(rank: Int32(rank), id: Int32(tokens.count - merges.count + rank))
+            table.insert(left: merge.left, right: merge.right, result)
         }
         var roles = Roles()
         roles.endOfSequenceID = Int32(tokens.count)
@@ -134,14 +134,11 @@ extension ByteLevelBPETokenizer {
 /// The state of learning: all distinct words as tokens, and where each pair of adjacent tokens stands.
 ///
 /// Words are linked lists in arrays, so that a merge costs only the places that it changes, however long a word is.
+///
+/// No two merges make the same bytes, `ab`+`c` and `a`+`bc`. For what becomes of a stretch of a word depends on its bytes
+/// alone, as long as no token reaches across its ends: so wherever these bytes come to be two tokens, they are the same
+/// two, at the same time, and are merged. By the same token, a pair that was merged never stands anywhere again.
 private struct BytePairLearner {
-    /// A merge of two tokens, by ID, and the token it makes.
-    struct Merge {
-        let left: Int32
-        let right: Int32
-        let result: Int32
-    }
-
     /// Two adjacent tokens; the order is that of the left ID, then the right.
     private typealias Pair = UInt64
 
@@ -149,16 +146,15 @@ private struct BytePairLearner {
     private struct PairState {
         /// How often it stands in the texts.
         var count = 0
-        /// Where its left token has stood since it was last merged; whether it still does is seen there.
+        /// Where its left token has come to stand, ascending; whether it still does is seen there.
         var places: [Int32] = []
-        /// The token that it has become, and its rank, or -1.
-        var result: Int32 = -1
-        var rank: Int32 = -1
         /// The last round in which it gained a place.
-        var round = 0
+        var round = -1
     }
 
-    /// An entry of the heap, the most frequent first. Counts may be out of date, and then are too high.
+    /// An entry of the heap, the most frequent first.
+    ///
+    /// Counts may be out of date, and then are too high.
     private struct Candidate {
         let count: Int
         let pair: Pair
@@ -171,9 +167,9 @@ private struct BytePairLearner {
 
     /// The bytes of each token.
     private(set) var tokens: [[UInt8]]
-    private(set) var merges: [Merge] = []
+    /// The tokens that were merged, in turn.
+    private(set) var merges: [(left: Int32, right: Int32)] = []
 
-    private var idOfToken: [[UInt8]: Int32]
     private let wordCounts: [Int]
     /// For each place, which is a byte of a word: the token that begins there, or -1; the places of the tokens before
     /// and after it in its word, or -1; and the word.
@@ -194,7 +190,6 @@ private struct BytePairLearner {
         tokens = bytes.map { [$0] }
         var idOfByte = [Int32](repeating: 0, count: 256)
         for (id, byte) in bytes.enumerated() { idOfByte[Int(byte)] = Int32(id) }
-        idOfToken = Dictionary(uniqueKeysWithValues: tokens.enumerated().map { ($1, Int32($0)) })
         wordCounts = words.counts
 
         ids = words.bytes.map { idOfByte[Int($0)] }
@@ -220,53 +215,31 @@ private struct BytePairLearner {
     mutating func mergeMostFrequentPair(occurring minimumCount: Int) -> Bool {
         while let candidate = popCandidate() {
             let count = pairs[candidate.index].count
-            if count != candidate.count {
-                // Other merges have taken some of its places.
-                if count >= minimumCount {
-                    push(Candidate(count: count, pair: candidate.pair, index: candidate.index))
-                }
-                continue
+            if count == candidate.count {
+                guard count >= minimumCount else { return false }
+                merge(candidate.pair, candidate.index)
+                pushGained()
+                return true
             }
-            guard count >= minimumCount else { return false }
-            let (left, right) = Self.ids(of: candidate.pair)
-            let bytes = tokens[Int(left)] + tokens[Int(right)]
-            // Two pairs can make the same bytes, `ab`+`c` and `a`+`bc`: they make one token.
-            let result = idOfToken[bytes] ?? Int32(tokens.count)
-            if Int(result) == tokens.count {
-                tokens.append(bytes)
-                idOfToken[bytes] = result
+            // Other merges have taken some of its places.
+            if count >= minimumCount {
+                push(Candidate(count: count, pair: candidate.pair, index: candidate.index))
             }
-            pairs[candidate.index].result = result
-            pairs[candidate.index].rank = Int32(merges.count)
-            merges.append(Merge(left: left, right: right, result: result))
-            merge(candidate.pair, candidate.index)
-            mergeReturnedPairs()
-            pushGained()
-            return true
         }
         return false
     }
 
-    /// Merges pairs that were merged before and stand somewhere again, because a second pair has made one of their
-    /// tokens. Encoding would merge them at once, since theirs is the lower rank.
-    private mutating func mergeReturnedPairs() {
-        while let pair = gained.filter({ pairs[$0.index].rank >= 0 && pairs[$0.index].count > 0 })
-            .min(by: { pairs[$0.index].rank < pairs[$1.index].rank })
-        {
-            merge(pair.pair, pair.index)
-        }
-    }
-
-    /// Replaces the pair by its token wherever it stands.
+    /// Makes the pair a token, and replaces it wherever it stands.
     private mutating func merge(_ pair: Pair, _ index: Int) {
-        let (left, right) = Self.ids(of: pair)
-        let result = pairs[index].result
-        var places = pairs[index].places
+        let (left, right) = (Int32(truncatingIfNeeded: pair >> 32), Int32(truncatingIfNeeded: pair))
+        let result = Int32(tokens.count)
+        tokens.append(tokens[Int(left)] + tokens[Int(right)])
+        merges.append((left, right))
+        let places = pairs[index].places
         pairs[index].places = []
-        // Of places that overlap, as in `aaa`, the leftmost counts, as in encoding.
-        if !zip(places, places.dropFirst()).allSatisfy({ $0 <= $1 }) { places.sort() }
         for place in places {
             let first = Int(place)
+            // Of places that overlap, as in `aaa`, the leftmost counts, as in encoding.
             guard ids[first] == left, next[first] >= 0, ids[Int(next[first])] == right else { continue }
             let second = Int(next[first])
             let count = wordCounts[Int(wordOfPlace[first])]
@@ -284,8 +257,6 @@ private struct BytePairLearner {
                 gain(result, ids[Int(after)], at: place, count)
             }
         }
-        // Where it overlapped with itself, it has lost places that were not merged.
-        pairs[index].count = 0
     }
 
     private mutating func lose(_ left: Int32, _ right: Int32, _ count: Int) {
@@ -300,7 +271,7 @@ private struct BytePairLearner {
         } else {
             index = pairs.count
             pairIndices[pair] = index
-            pairs.append(PairState(round: -1))
+            pairs.append(PairState())
         }
         pairs[index].count += count
         pairs[index].places.append(place)
@@ -312,10 +283,6 @@ private struct BytePairLearner {
 
     private static func pair(_ left: Int32, _ right: Int32) -> Pair {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
-    }
-
-    private static func ids(of pair: Pair) -> (left: Int32, right: Int32) {
-        (Int32(truncatingIfNeeded: pair >> 32), Int32(truncatingIfNeeded: pair))
     }
 
     // MARK: - The heap

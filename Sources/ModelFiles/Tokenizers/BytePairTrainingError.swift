@@ -3,7 +3,7 @@ public enum BytePairTrainingError: Error, Equatable, CustomStringConvertible {
     /// A vocabulary without room for the 256 bytes and the end of a text.
     case vocabularyTooSmall(requested: Int, minimum: Int)
     /// A vocabulary of more tokens than the texts have pairs for.
-    case vocabularyTooLarge(requested: Int, supported: Int, mergeCount: Int, minimumPairCount: Int)
+    case vocabularyTooLarge(requested: Int, supported: Int, minimumPairCount: Int)
     /// There is no text.
     case emptyCorpus
     /// A text that is not UTF-8.
@@ -19,10 +19,10 @@ public enum BytePairTrainingError: Error, Equatable, CustomStringConvertible {
         case .vocabularyTooSmall(let requested, let minimum):
             return "A vocabulary of \(requested) tokens has no room for the 256 bytes and the end of a text. "
                 + "Ask for \(minimum) or more."
-        case .vocabularyTooLarge(let requested, let supported, let mergeCount, let minimumPairCount):
-            return "The corpus supports a vocabulary of \(supported) tokens, but \(requested) are asked for: "
-                + "\(mergeCount) merges leave no pair that occurs \(minimumPairCount) times. Ask for at most "
-                + "\(supported), or give more text."
+        case .vocabularyTooLarge(let requested, let supported, let minimumPairCount):
+            return "The corpus supports a vocabulary of \(supported) tokens, but \(requested) are asked for: after "
+                + "\(supported - BytePairTrainer.minimumVocabularySize) merges no pair of tokens occurs "
+                + "\(minimumPairCount) times. Ask for at most \(supported), or give more text."
         case .emptyCorpus:
             return "There is no text to learn a vocabulary from. Give a text that is not empty."
         case .invalidUTF8(let offset):

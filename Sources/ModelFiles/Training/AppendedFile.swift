@@ -21,6 +21,7 @@ final class AppendedFile {
     ///   - path: The file's path.
     ///   - count: How many bytes to keep.
     ///   - isNew: Whether it is an error that there is such a file.
+    /// - Throws: `FileError` when the system refuses.
     init(_ path: String, keeping count: Int, isNew: Bool = false) throws(FileError) {
         if path.utf8.contains(0) { throw FileError(path: path, problem: .zeroByteInPath) }
         descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (isNew ? O_EXCL : 0), 0o666)

@@ -91,7 +91,8 @@ public final class TensorBoardEventWriter {
     private static func event(wallTime: Double, step: Int) -> ProtobufMessage {
         var event = ProtobufMessage()
         event.append(1, double: wallTime)
-        event.append(2, integer: UInt64(bitPattern: Int64(step)))
+        // A field that is zero is left out.
+        if step != 0 { event.append(2, integer: UInt64(bitPattern: Int64(step))) }
         return event
     }
 

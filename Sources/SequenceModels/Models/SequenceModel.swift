@@ -238,9 +238,7 @@ public protocol AttendingModel: SequenceModel {
 public protocol AligningModel: SequenceModel {
     /// Returns how much the prediction after each token attends to each token of the source.
     ///
-    /// - Parameters:
-    ///   - inputs: What the decoder reads, `[B, T, M]`.
-    ///   - source: What the encoder reads, `[B, T_s, M]`.
-    /// - Returns: `[B, T, T_s]`, or `nil` where the decoder does not attend.
-    func alignment(of inputs: EmbeddedBatch, source: EmbeddedBatch) -> Tensor?
+    /// - Parameter batch: What the model reads.
+    /// - Returns: `[B, T, S]`, or `nil` where the decoder does not attend.
+    func alignment(of batch: TrainingBatch) -> Tensor?
 }

@@ -192,7 +192,19 @@ extension TextModelConfiguration {
                     vocabularySize: vocabularySize, contextLength: contextLength,
                     similarity: similarity ?? .scaledDot, dropoutRate: dropoutRate),
                 random: &random)
-        case .seq2seq: stop("standin")
+        case .seq2seq:
+            let alignment: AlignmentConfiguration? =
+                switch attention ?? .bahdanau {
+                case .none: nil
+                case .bahdanau: .bahdanau
+                case .luong: .luong(similarity ?? .dot)
+                case .local: .localPredictive(similarity ?? .dot)
+                }
+            return Seq2Seq(
+                Seq2SeqConfiguration(
+                    vocabularySize: vocabularySize, embeddingDimension: width, hiddenDimension: width,
+                    layerCount: layerCount, attention: alignment, dropoutRate: dropoutRate),
+                random: &random)
         }
     }
 

@@ -44,7 +44,7 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     public var feedForward: FeedForward.Kind
     /// Whether linear layers and layer norms have biases.
     public var hasBiases: Bool
-    /// Whether a token sees no later one: a decoder. An encoder's tokens see each other.
+    /// Whether a token sees no later one, as in a decoder; an encoder's tokens see each other.
     public var isCausal: Bool
     /// How many layers an encoder has that reads a source first; 0 where there is none.
     public var encoderLayerCount: Int

@@ -98,6 +98,36 @@ import Testing
         #expect(embedding(weight: weight, indices: []).shape == [0, 67])
     }
 
+    @Test func `a matrix of weights, whose tensor they reach`() {
+        var generator = SeededGenerator(seed: 19)
+        let (x, weight, bias) = (generator.tensor([3, 5]), generator.tensor([7, 5]), generator.tensor([7]))
+        #expect(
+            gradientProblems(of: [x, weight, bias]) { matmul($0[0], WeightMatrix($0[1]), bias: $0[2]) } == [])
+        #expect(gradientProblems(of: [weight]) { WeightMatrix($0[0].transposed(0, 1)).rows([3, 0, 3]) } == [])
+        // Recorded or not, the product is the same to within rounding.
+        let matrix = WeightMatrix(weight.converted(to: .float32))
+        let single = x.converted(to: .float32)
+        let shift = bias.converted(to: .float32)
+        expectNear(
+            matmul(single.tracked(), matrix, bias: shift), matmul(single, matrix, bias: shift).doubles, within: 1e-6)
+    }
+
+    @Test func `quantised weights pass gradients on to their input`() throws {
+        // One block of 32 in each of two rows: a scale of 1 and bytes.
+        let first: [Int8] = (0..<32).map { Int8($0 * 7 % 19 - 9) }
+        let second: [Int8] = first.reversed()
+        var bytes: [UInt8] = []
+        for row in [first, second] { bytes += [0x00, 0x3C] + row.map(UInt8.init(bitPattern:)) }
+        let owner = Bytes(bytes)
+        let matrix = WeightMatrix(
+            sharing: UnsafeRawBufferPointer(owner.buffer), owner: owner, rowCount: 2, columnCount: 32, format: .q80)
+        #expect(matrix.tensor == nil)
+        let x = Tensor((0..<32).map { Float($0) }, shape: [1, 32]).tracked()
+        let gradient = matmul(x, matrix).gradients(of: [x], seed: Tensor([2, -3] as [Float], shape: [1, 2]))[0]
+        let expected: [Float] = zip(first, second).map { 2 * Float($0) - 3 * Float($1) }
+        #expect(gradient.floats == expected)
+    }
+
     @Test func `dropout, which drops the same elements on the way back`() {
         var generator = SeededGenerator(seed: 17)
         let x = generator.tensor([3, 1667])
@@ -143,4 +173,17 @@ import Testing
             #expect(gradients() == expected)
         }
     }
+}
+
+/// Bytes that stay where they are.
+private final class Bytes: @unchecked Sendable {
+    // Safe: written in `init` alone.
+    let buffer: UnsafeMutableRawBufferPointer
+
+    init(_ bytes: [UInt8]) {
+        buffer = .allocate(byteCount: bytes.count, alignment: 1)
+        buffer.copyBytes(from: bytes)
+    }
+
+    deinit { buffer.deallocate() }
 }

@@ -1,7 +1,8 @@
 /// What a GRU may do otherwise than usual.
 public struct GRUOptions: Sendable, Hashable {
-    /// Whether the reset gate acts on the product with the state, as in PyTorch, or on the state before it, as in ONNX
-    /// by default. The two are different functions, and weights of one are of no use to the other.
+    /// Whether the reset gate acts after the product with the state, as in PyTorch, or before it, as in ONNX by default.
+    ///
+    /// The two are different functions, and weights of one are of no use to the other.
     public var resetsAfterProduct = true
     /// Of the gates reset and update.
     public var gateActivation: RecurrentActivation = .sigmoid

@@ -6,7 +6,9 @@ public struct LSTMOptions: Sendable, Hashable {
     public var candidateActivation: RecurrentActivation = .tanh
     /// Of the cell, where it is let out.
     public var cellActivation: RecurrentActivation = .tanh
-    /// Whether `f = 1 - i`: what is forgotten is what is replaced. The forget gate's parameters then do nothing.
+    /// Whether what is forgotten is what is replaced.
+    ///
+    /// The forget gate is then `f = 1 - i`, and its parameters do nothing.
     public var hasCoupledGates = false
     /// Bounds what the activations are applied to: from `-clip` to `clip`.
     public var clip: Double?
@@ -163,11 +165,10 @@ private struct LSTMPass {
         }
     }
 
-    /// One step of one sequence, for some of its units.
+    /// Takes one step of one sequence, for some of its units.
     ///
-    /// - Parameters:
-    ///   - gates: The sums of i, f, g, o, `unitCount` apart; become the gates.
-    ///   - sums: Where to keep the sums, if they are needed.
+    /// `gates` holds the sums of i, f, g and o, `unitCount` apart, and
+    /// becomes the gates; the sums are kept in `sums` if they are needed.
     @inline(__always)
     private func updateCell<Scalar: KernelScalar>(
         gates: UnsafeMutablePointer<Scalar>, sums: UnsafeMutablePointer<Scalar>?, previousCell: UnsafePointer<Scalar>,
@@ -331,12 +332,9 @@ private struct LSTMPass {
         return (reachesStart ? hidden.initialGradient() : nil, cell.initialGradient())
     }
 
-    /// The way back through ``updateCell``.
-    ///
-    /// - Parameters:
-    ///   - outputGradient: Of `o ⊙ tanh(c')`; is overwritten.
-    ///   - cellGradient: Of `c'`, from the step after; becomes that of `c`.
-    ///   - gateGradients: Become those of the sums.
+    /// The way back through ``updateCell``: `outputGradient` is that of `o ⊙ tanh(c')`, and is overwritten;
+    /// `cellGradient` is that of `c'` from the step after, and becomes that of `c`; `gateGradients` become those of the
+    /// sums.
     @inline(__always)
     private func updateCellBackward<Scalar: KernelScalar>(
         outputGradient: UnsafeMutablePointer<Scalar>, cellGradient: UnsafeMutablePointer<Scalar>,

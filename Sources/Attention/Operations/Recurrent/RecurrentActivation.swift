@@ -67,12 +67,8 @@ public enum RecurrentActivation: Sendable, Hashable {
         }
     }
 
-    /// Multiplies each gradient of a value by the derivative.
-    ///
-    /// - Parameters:
-    ///   - gradient: The gradients of the values; becomes those of the sums.
-    ///   - sums: What the function was applied to; read only where it is not ``isInvertible``.
-    ///   - values: What came of it.
+    /// Multiplies each gradient of a value by the derivative, where `sums` is what the function was applied to, read only
+    /// if it is not ``isInvertible``, and `values` what came of it.
     func applyBackward<Scalar: KernelScalar>(
         to gradient: UnsafeMutablePointer<Scalar>, sums: UnsafePointer<Scalar>, values: UnsafePointer<Scalar>,
         count: Int

@@ -96,13 +96,10 @@ struct StepMatrix<Scalar: KernelScalar> {
         start = UnsafePointer(out)
     }
 
-    /// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]` for one block of columns, added to what `out` holds if
-    /// `isAccumulating`.
+    /// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]` for one block of columns, as ``forEachBlock(units:rows:_:)`` gives
+    /// them.
     ///
-    /// - Parameters:
-    ///   - a: `[rows, depth]`.
-    ///   - columns: A range that ``forEachBlock(units:rows:_:)`` gives.
-    ///   - out: The first of the block's columns in the first row.
+    /// It is added to what `out` holds if `isAccumulating`. `out` begins at the block's first column.
     func multiply(
         _ a: UnsafePointer<Scalar>, stride aStride: Int, rows: Int, columns: Range<Int>,
         into out: UnsafeMutablePointer<Scalar>, stride outStride: Int, isAccumulating: Bool
@@ -150,11 +147,8 @@ struct StateHistory<Scalar: KernelScalar> {
     private let schedule: RecurrentSchedule
     private let isReverse: Bool
 
-    /// Starts each sequence with its initial state, at the step where the direction comes upon it.
-    ///
-    /// - Parameters:
-    ///   - initial: `[B, width]`.
-    ///   - final: `[B, width]`, to be written.
+    /// Starts each sequence with its initial state, `[B, width]`, at the step where the direction comes upon it; the
+    /// final states will be written to `final`, `[B, width]`.
     init(
         initial: Tensor, final: UnsafeMutablePointer<Scalar>, schedule: RecurrentSchedule, isReverse: Bool
     ) {
@@ -229,13 +223,7 @@ struct CarriedGradient<Scalar: KernelScalar> {
 
 // MARK: - Products over all steps
 
-/// Returns `x Wᵀ + b` for the vectors of all steps.
-///
-/// - Parameters:
-///   - x: `[N, D]`.
-///   - weight: `[F, D]`.
-///   - bias: `[F]`, or none.
-/// - Returns: `[N, F]`.
+/// Returns `x Wᵀ + b`, `[N, F]`, for the vectors of all steps: x is `[N, D]`, W `[F, D]`.
 func inputSums<Scalar: KernelScalar>(_ x: Tensor, weight: Tensor, bias: Tensor?, as type: Scalar.Type) -> Tensor {
     let (rows, columns, depth) = (x.shape[0], weight.shape[0], x.shape[1])
     let result = Tensor(uninitialized: [rows, columns], elementType: Scalar.elementType)
@@ -268,12 +256,8 @@ func inputSums<Scalar: KernelScalar>(_ x: Tensor, weight: Tensor, bias: Tensor?,
     return result
 }
 
-/// Returns `gᵀ x`, the gradient of a weight from those of the sums `x Wᵀ`, over all steps.
-///
-/// - Parameters:
-///   - gradient: `[N, F]`.
-///   - x: `[N, D]`.
-/// - Returns: `[F, D]`.
+/// Returns `gᵀ x`, `[F, D]`, the gradient of a weight from those of the sums `x Wᵀ`, over all steps: g is `[N, F]`, x
+/// `[N, D]`.
 func weightGradient<Scalar: KernelScalar>(_ gradient: Tensor, x: Tensor, as type: Scalar.Type) -> Tensor {
     let (rows, columns, depth) = (gradient.shape[1], x.shape[1], x.shape[0])
     let result = Tensor(uninitialized: [rows, columns], elementType: Scalar.elementType)
@@ -285,12 +269,8 @@ func weightGradient<Scalar: KernelScalar>(_ gradient: Tensor, x: Tensor, as type
     return result
 }
 
-/// Returns `g W`, the gradient of the inputs from those of the sums `x Wᵀ`, over all steps.
-///
-/// - Parameters:
-///   - gradient: `[N, F]`.
-///   - weight: `[F, D]`.
-/// - Returns: `[N, D]`.
+/// Returns `g W`, `[N, D]`, the gradient of the inputs from those of the sums `x Wᵀ`, over all steps: g is `[N, F]`, W
+/// `[F, D]`.
 func inputGradient<Scalar: KernelScalar>(_ gradient: Tensor, weight: Tensor, as type: Scalar.Type) -> Tensor {
     let (rows, depth, columns) = (gradient.shape[0], gradient.shape[1], weight.shape[1])
     let result = Tensor(uninitialized: [rows, columns], elementType: Scalar.elementType)
