@@ -142,7 +142,7 @@ import Testing
         #expect(before.doubles != after.doubles)
     }
 
-    @Test func `padding changes no bit of outputs nor gradients`() {
+    @Test func `padding changes neither outputs nor gradients`() {
         let x = Self.vectors()
         let short = x.slice(axis: 1, range: 0..<4)
         func run(_ x: Tensor) -> [[Double]] {
