@@ -1,33 +1,42 @@
 internal import CAttentionKernels
 
-/// Returns `x · Wᵀ`: each row of `x` times each row of the weights.
+/// Returns `x · Wᵀ + b`: each row of `x` times each row of the weights.
 ///
 /// Sums are float32 along the columns, in an order that does not depend on the number of rows: a row's result
-/// has the same bits in every batch.
+/// has the same bits in every batch. Where gradients are recorded, ``linear(_:weight:bias:)`` is called instead, with all
+/// weights decoded.
 ///
 /// - Parameters:
 ///   - x: `[…, columns]`, floating-point.
 ///   - weights: `[rows, columns]`, as a checkpoint stores a linear layer.
-/// - Returns: `[…, rows]`, float32.
+///   - bias: `[rows]`, or none.
+/// - Returns: `[…, rows]`, float32; float64 where `x` and the tensor of the weights are.
 /// - Precondition: The last extent of `x` is the number of columns.
 /// - Complexity: O(rows · x's elements) time; one block of decoded weights per thread.
-public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
+public func matmul(_ x: Tensor, _ weights: WeightMatrix, bias: Tensor? = nil) -> Tensor {
     require(
         x.rank >= 1 && x.shape.last == weights.columnCount,
         "\(x.shape) cannot be multiplied by weights [\(weights.rowCount), \(weights.columnCount)]: the last extent "
             + "must be \(weights.columnCount).")
+    let isDouble = x.elementType == .float64 && weights.tensor?.elementType == .float64
+    if isDouble || isRecorded([x, weights.tensor, bias]) { return linear(x, weight: weights.decoded, bias: bias) }
     let input = x.converted(to: .float32).contiguous()
     let (columns, outputs) = (weights.columnCount, weights.rowCount)
     let rows = Tensor.elementCount(of: Array(x.shape.dropLast()))
     let result = Tensor(uninitialized: x.shape.dropLast() + [outputs], elementType: .float32)
-    // A block of decoded weights stays in the first-level cache while every row passes by.
-    let blockLength = 16
+    // A block of decoded weights stays in the second-level cache while the rows pass by, as many at a time as stay in the
+    // first-level one. A few rows are done sooner than they are waited for: then blocks are small, for more threads.
+    let blockLength = rows > 16 ? 48 : 16
+    let rowLength = max(4, 6144 / max(1, columns) / 4 * 4)
     parallel(blocks(of: outputs, by: blockLength)) { block in
         let range = range(block, by: blockLength, upTo: outputs)
         let out = result.pointer(as: Float.self) + range.lowerBound
         func multiply(_ decoded: UnsafePointer<Float>) {
-            Kernels.current.dot_rows(
-                out, outputs, input.pointer(as: Float.self), columns, decoded, columns, rows, range.count, columns)
+            for first in stride(from: 0, to: rows, by: rowLength) {
+                Kernels.current.dot_rows(
+                    out + first * outputs, outputs, input.pointer(as: Float.self) + first * columns, columns, decoded,
+                    columns, min(rowLength, rows - first), range.count, columns)
+            }
         }
         if let floats = weights.floatRows {
             multiply(floats + range.lowerBound * columns)
@@ -41,5 +50,5 @@ public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
             multiply(decoded)
         }
     }
-    return result
+    return bias.map { result + $0 } ?? result
 }

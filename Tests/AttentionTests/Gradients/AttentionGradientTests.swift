@@ -83,9 +83,9 @@ private struct Everything: Similarity {
     @Test(arguments: Measure.allCases)
     func `with soft-cap, sinks and biases at once`(measure: Measure) {
         var random = SeededGenerator(seed: 52)
-        let sinks = random.tensor([4], as: .float64)
-        let slopes = random.tensor([4], in: 0...1, as: .float64)
-        let bias = random.tensor([4, 1, 5], as: .float64)
+        let sinks = random.operand([4], as: .float64)
+        let slopes = random.operand([4], in: 0...1, as: .float64)
+        let bias = random.operand([4, 1, 5], as: .float64)
         #expect(
             problems(sizes, parameters: [sinks, slopes, bias]) { parameters in
                 AttentionOperation(
@@ -102,7 +102,7 @@ private struct Everything: Similarity {
     func `of a bias, added up where it is broadcast`(shape: [Int]) {
         var random = SeededGenerator(seed: 53)
         #expect(
-            problems(sizes, parameters: [random.tensor(shape, as: .float64)]) {
+            problems(sizes, parameters: [random.operand(shape, as: .float64)]) {
                 AttentionOperation(mask: .causal(offset: 2), bias: .tensor($0[0]), softCap: 3)
             } == [])
     }
@@ -110,7 +110,7 @@ private struct Everything: Similarity {
     @Test func `of ALiBi's slopes, with an offset for each sequence`() {
         var random = SeededGenerator(seed: 54)
         #expect(
-            problems(sizes, parameters: [random.tensor([4], as: .float64)]) {
+            problems(sizes, parameters: [random.operand([4], as: .float64)]) {
                 AttentionOperation(bias: .alibi(slopes: $0[0], offsets: [3, -1]))
             } == [])
     }
@@ -142,7 +142,7 @@ private struct Everything: Similarity {
         var sizes = sizes
         sizes.keyDimension = 2
         var random = SeededGenerator(seed: 55)
-        func tensor(_ shape: [Int]) -> Tensor { random.tensor(shape, in: -1...1, as: .float64) }
+        func tensor(_ shape: [Int]) -> Tensor { random.operand(shape, in: -1...1, as: .float64) }
         #expect(
             problems(sizes, parameters: [tensor([3, 2])]) {
                 AttentionOperation(similarity: .general(weight: $0[0]), mask: .causal(offset: 1))
@@ -179,8 +179,9 @@ private struct Everything: Similarity {
                 queryDimension: 3, keyDimension: 3, valueDimension: 2)
             let (queries, keys, values) = sizes.operands(seed: 57, as: .float64)
             let inputs = [
-                queries, keys, values, random.tensor([2], as: .float64), random.tensor([2], in: 0...0.1, as: .float64),
-                random.tensor([keyCount], as: .float64),
+                queries, keys, values, random.operand([2], as: .float64),
+                random.operand([2], in: 0...0.1, as: .float64),
+                random.operand([keyCount], as: .float64),
             ]
             func output(_ inputs: [Tensor]) -> Tensor {
                 AttentionOperation(
@@ -190,9 +191,9 @@ private struct Everything: Similarity {
             }
             // The derivative along one direction of all inputs.
             let tracked = inputs.map { $0.tracked() }
-            let weights = random.tensor([1, 2, queryCount, 2], as: .float64)
+            let weights = random.operand([1, 2, queryCount, 2], as: .float64)
             let gradients = (output(tracked) * weights).sum().gradients(of: tracked)
-            let directions = inputs.map { random.tensor($0.shape, in: -1...1, as: .float64) }
+            let directions = inputs.map { random.operand($0.shape, in: -1...1, as: .float64) }
             for (index, direction) in directions.enumerated() {
                 func loss(_ step: Double) -> Double {
                     var moved = inputs
@@ -231,7 +232,7 @@ private struct Everything: Similarity {
 
     @Test func `of heads that lie side by side have the layout of their operands`() {
         var random = SeededGenerator(seed: 59)
-        let inputs = [random.tensor([2, 5, 12]), random.tensor([2, 7, 6]), random.tensor([2, 7, 4])]
+        let inputs = [random.operand([2, 5, 12]), random.operand([2, 7, 6]), random.operand([2, 7, 4])]
             .map { $0.converted(to: .float16).tracked() }
         let output = attention(
             queries: inputs[0], keys: inputs[1], values: inputs[2], headCount: 4, keyValueHeadCount: 2)
@@ -332,7 +333,7 @@ private struct Everything: Similarity {
         }
         let (queries, keys, values) = sizes.operands(seed: 63)
         var random = SeededGenerator(seed: 64)
-        let weights = random.tensor([1, 2, sizes.queryCount, sizes.valueDimension])
+        let weights = random.operand([1, 2, sizes.queryCount, sizes.valueDimension])
         let clean = gradients(replacing(keys, at: hidden, by: 1), replacing(values, at: hidden, by: 1))
         let poisoned = gradients(replacing(keys, at: hidden, by: poison), replacing(values, at: hidden, by: poison))
         #expect(poisoned == clean, "\(measure), \(sizes.queryCount) queries, key \(hidden), \(poison)")
@@ -393,8 +394,8 @@ private struct Everything: Similarity {
             let (queries, keys, values) = sizes.operands(seed: 66, as: type)
             var random = SeededGenerator(seed: 67)
             let parameters = [
-                random.tensor([2], as: type), random.tensor([2], in: 0...1, as: type),
-                random.tensor([131, 1], as: type),
+                random.operand([2], as: type), random.operand([2], in: 0...1, as: type),
+                random.operand([131, 1], as: type),
             ]
             func gradients(threads: Int, batch: Range<Int>) -> [[UInt8]] {
                 ComputeThreads.count = threads

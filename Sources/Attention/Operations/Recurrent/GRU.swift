@@ -1,0 +1,331 @@
+/// What a GRU may do otherwise than usual.
+public struct GRUOptions: Sendable, Hashable {
+    /// Whether the reset gate acts after the product with the state, as in PyTorch, or before it, as in ONNX by default.
+    ///
+    /// The two are different functions, and weights of one are of no use to the other.
+    public var resetsAfterProduct = true
+    /// Of the gates reset and update.
+    public var gateActivation: RecurrentActivation = .sigmoid
+    /// Of the candidate.
+    public var candidateActivation: RecurrentActivation = .tanh
+    /// Bounds what the activations are applied to: from `-clip` to `clip`.
+    public var clip: Double?
+
+    /// The GRU that PyTorch has.
+    public init() {}
+
+    /// Whether gradients need the sums themselves, and not only what the activations made of them.
+    var needsSums: Bool { clip != nil || !gateActivation.isInvertible || !candidateActivation.isInvertible }
+}
+
+/// Runs one direction of one layer of a GRU over whole sequences.
+///
+///     r = σ(W_ir x + b_ir + W_hr h + b_hr)    z = σ(W_iz x + b_iz + W_hz h + b_hz)
+///     n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn))    reset after the product
+///     n = tanh(W_in x + b_in + W_hn (r ⊙ h) + b_hn)    reset before it
+///     h' = (1 - z) ⊙ n + z ⊙ h
+///
+/// Cho et al., "Learning Phrase Representations using RNN Encoder–Decoder", 2014 (arXiv:1406.1078): its first version
+/// resets after the product, its third before.
+///
+/// - Parameters:
+///   - x: `[N, D]`, as `schedule` lays vectors out.
+///   - schedule: Which sequences take part in which step.
+///   - isReverse: Whether each sequence is taken from its last step to its first.
+///   - weights: The parameters, of three gates.
+///   - initialHidden: `[B, H]`.
+///   - options: What is done otherwise than usual.
+/// - Returns: The state after each step, `[N, H]`, and the last of each sequence, `[B, H]`.
+package func gruSequence(
+    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor,
+    options: GRUOptions = GRUOptions()
+) -> (outputs: Tensor, finalHidden: Tensor) {
+    let units = weights.hidden.shape[1]
+    weights.requireShapes(gateCount: 3, inputs: x.shape[1], units: units, width: units)
+    require(
+        initialHidden.shape == [schedule.batchCount, units],
+        "The initial state is \(initialHidden.shape), not \([schedule.batchCount, units]).")
+    let pass = GRUPass(schedule: schedule, isReverse: isReverse, unitCount: units, options: options)
+    let results =
+        areDouble([x, initialHidden] + weights.operands)
+        ? pass.run(x, weights, initialHidden, as: Double.self) : pass.run(x, weights, initialHidden, as: Float.self)
+    let parts = results.unpacked(into: [[schedule.rowCount, units], [schedule.batchCount, units]])
+    return (parts[0], parts[1])
+}
+
+/// What a GRU's backward pass needs of its forward pass.
+private struct GRURecord: Sendable {
+    /// `[N, D]`.
+    let input: Tensor
+    let parameters: RecurrentWeights
+    /// r, z and n of every step, after their activations: `[N, 3·H]`.
+    let gates: Tensor
+    /// The same before them, if they are needed.
+    let sums: Tensor?
+    /// What the reset gate acts on, `W_hn h + b_hn`, or what came of it, `r ⊙ h`, where it acts before: `[N, H]`.
+    let resetTerms: Tensor
+    /// The state before each step: `[N, H]`.
+    let hiddenBefore: Tensor
+}
+
+/// A GRU over whole sequences, forward and backward.
+private struct GRUPass {
+    let schedule: RecurrentSchedule
+    let isReverse: Bool
+    let unitCount: Int
+    let options: GRUOptions
+
+    /// Returns the outputs and the final states, one after the other.
+    func run<Scalar: KernelScalar>(
+        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor, as type: Scalar.Type
+    ) -> Tensor {
+        let operands = [x, initialHidden] + weights.operands
+        let units = unitCount
+        let rowCount = schedule.rowCount
+        let input = x.operand(as: type)
+        let parameters = weights.converted(as: type)
+        let gates = inputSums(input, weight: parameters.input, bias: biasOfSums(parameters, as: type), as: type)
+        let gate = gates.pointer(as: Scalar.self)
+        let sums =
+            options.needsSums && isRecorded(operands)
+            ? Tensor(uninitialized: gates.shape, elementType: Scalar.elementType) : nil
+        let sum = sums?.pointer(as: Scalar.self)
+        let results = Tensor(
+            uninitialized: [(rowCount + schedule.batchCount) * units], elementType: Scalar.elementType)
+        let output = results.pointer(as: Scalar.self)
+        let resetTerms = Tensor(uninitialized: [rowCount, units], elementType: Scalar.elementType)
+        let resetTerm = resetTerms.pointer(as: Scalar.self)
+        let hidden = StateHistory<Scalar>(
+            initial: initialHidden.operand(as: type), final: output + rowCount * units, schedule: schedule,
+            isReverse: isReverse)
+        let recurrence = (0..<3).map {
+            StepMatrix<Scalar>(
+                transposedRows: $0 * units..<($0 + 1) * units, of: parameters.hidden,
+                stepCount: schedule.rowCounts.count)
+        }
+        let newBias = options.resetsAfterProduct ? parameters.hiddenBias : nil
+        let newBiases = newBias.map { UnsafePointer($0.pointer(as: Scalar.self)) + 2 * units }
+
+        func activate(_ activation: RecurrentActivation, _ place: Int, _ count: Int) {
+            if let sum { (sum + place).update(from: gate + place, count: count) }
+            if let clip = options.clip { Attention.clip(gate + place, count: count, to: Scalar(clip)) }
+            activation.apply(to: gate + place, count: count)
+        }
+        func multiply(
+            _ index: Int, _ source: UnsafePointer<Scalar>, start: Int, rowCount: Int, _ block: Range<Int>
+        ) {
+            recurrence[index].multiply(
+                source + start * units, stride: units, rows: rowCount, columns: block,
+                into: gate + (start * 3 + index) * units + block.lowerBound, stride: 3 * units, isAccumulating: true)
+        }
+        /// h' = (1 - z) ⊙ n + z ⊙ h
+        func blend(_ row: Int, _ block: Range<Int>) {
+            let place = row * units + block.lowerBound
+            let updateGate = gate + row * 3 * units + units + block.lowerBound
+            let candidate = updateGate + units
+            for index in 0..<block.count {
+                output[place + index] =
+                    candidate[index] + updateGate[index] * (hidden.previous[place + index] - candidate[index])
+            }
+        }
+        for step in schedule.steps(isReverse: isReverse) {
+            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
+            forEachBlock(units: units, rows: count) { block, rows in
+                let start = first + rows.lowerBound
+                for index in 0..<2 { multiply(index, hidden.previous, start: start, rowCount: rows.count, block) }
+                if options.resetsAfterProduct {
+                    recurrence[2].multiply(
+                        hidden.previous + start * units, stride: units, rows: rows.count, columns: block,
+                        into: resetTerm + start * units + block.lowerBound, stride: units, isAccumulating: false)
+                }
+                for row in rows {
+                    let gatePlace = (first + row) * 3 * units + block.lowerBound
+                    activate(options.gateActivation, gatePlace, block.count)
+                    activate(options.gateActivation, gatePlace + units, block.count)
+                    let place = (first + row) * units + block.lowerBound
+                    let (resetGate, candidate) = (gate + gatePlace, gate + gatePlace + 2 * units)
+                    guard options.resetsAfterProduct else {
+                        for index in 0..<block.count {
+                            resetTerm[place + index] = resetGate[index] * hidden.previous[place + index]
+                        }
+                        continue
+                    }
+                    if let newBiases {
+                        add(
+                            resetTerm + place, newBiases + block.lowerBound, into: resetTerm + place,
+                            count: block.count)
+                    }
+                    for index in 0..<block.count { candidate[index] += resetGate[index] * resetTerm[place + index] }
+                    activate(options.candidateActivation, gatePlace + 2 * units, block.count)
+                    blend(first + row, block)
+                }
+                if options.resetsAfterProduct { hidden.advance(output, after: step, columns: block, rows: rows) }
+            }
+            if options.resetsAfterProduct { continue }
+            forEachBlock(units: units, rows: count) { block, rows in
+                multiply(2, resetTerm, start: first + rows.lowerBound, rowCount: rows.count, block)
+                for row in rows {
+                    activate(
+                        options.candidateActivation, ((first + row) * 3 + 2) * units + block.lowerBound, block.count)
+                    blend(first + row, block)
+                }
+                hidden.advance(output, after: step, columns: block, rows: rows)
+            }
+        }
+        withExtendedLifetime(newBias) {}
+        let record = GRURecord(
+            input: input, parameters: parameters, gates: gates, sums: sums, resetTerms: resetTerms,
+            hiddenBefore: hidden.before)
+        return results.recorded(from: operands) { gradient, isWanted in
+            self.gradients(of: record, gradient.operand(as: type), isWanted, as: type)
+        }
+    }
+
+    /// Returns what the sums start from: both biases, but for the candidate's second where the reset gate acts on it.
+    private func biasOfSums<Scalar: KernelScalar>(_ parameters: RecurrentWeights, as type: Scalar.Type) -> Tensor? {
+        guard options.resetsAfterProduct, let hiddenBias = parameters.hiddenBias else {
+            return sumOfBiases(parameters.inputBias, parameters.hiddenBias)
+        }
+        let gates = hiddenBias.slice(axis: 0, range: 0..<2 * unitCount)
+        let candidate = Tensor(zeros: [unitCount], elementType: Scalar.elementType)
+        return sumOfBiases(parameters.inputBias, Tensor.concatenated([gates, candidate], axis: 0))
+    }
+
+    // MARK: - Backward
+
+    /// Returns the gradients of x, initial state and the parameters.
+    private func gradients<Scalar: KernelScalar>(
+        of record: GRURecord, _ gradient: Tensor, _ isWanted: [Bool], as type: Scalar.Type
+    ) -> [Tensor?] {
+        let (units, rowCount) = (unitCount, schedule.rowCount)
+        let parameters = record.parameters
+        let gateGradients = Tensor(uninitialized: record.gates.shape, elementType: Scalar.elementType)
+        let termGradients = Tensor(uninitialized: [rowCount, units], elementType: Scalar.elementType)
+        var gradients = [Tensor?](repeating: nil, count: isWanted.count)
+        gradients[1] = backward(
+            record, gradient, gateGradients: gateGradients, termGradients: termGradients, reachesStart: isWanted[1],
+            as: type)
+        // forward: gates = x W_ihᵀ + b_ih
+        if isWanted[0] { gradients[0] = inputGradient(gateGradients, weight: parameters.input, as: type) }
+        if isWanted[2] { gradients[2] = weightGradient(gateGradients, x: record.input, as: type) }
+        let candidateGradients = gateGradients.slice(axis: 1, range: 2 * units..<3 * units)
+        let resetGradients = options.resetsAfterProduct ? termGradients : candidateGradients.contiguous()
+        if isWanted[3] {
+            // forward: r, z += h W_hhᵀ; n += r ⊙ (h W_hnᵀ + b_hn), or (r ⊙ h) W_hnᵀ
+            let gates = gateGradients.slice(axis: 1, range: 0..<2 * units).contiguous()
+            let factor = options.resetsAfterProduct ? record.hiddenBefore : record.resetTerms
+            gradients[3] = Tensor.concatenated(
+                [
+                    weightGradient(gates, x: record.hiddenBefore, as: type),
+                    weightGradient(resetGradients, x: factor, as: type),
+                ], axis: 0)
+        }
+        if isWanted[4] || isWanted[5] {
+            let sum = gateGradients.summed(to: [3 * units])
+            gradients[4] = sum
+            gradients[5] = Tensor.concatenated(
+                [sum.slice(axis: 0, range: 0..<2 * units), resetGradients.summed(to: [units])], axis: 0)
+        }
+        return gradients
+    }
+
+    /// Writes the gradients of the gates' sums and of `W_hn h + b_hn`, and returns that of the initial state.
+    private func backward<Scalar: KernelScalar>(
+        _ record: GRURecord, _ gradient: Tensor, gateGradients: Tensor, termGradients: Tensor, reachesStart: Bool,
+        as type: Scalar.Type
+    ) -> Tensor? {
+        let units = unitCount
+        let stepCount = schedule.rowCounts.count
+        let outputGradient = UnsafePointer(gradient.pointer(as: Scalar.self))
+        let hidden = CarriedGradient<Scalar>(
+            final: outputGradient + schedule.rowCount * units, width: units, schedule: schedule)
+        let gateRecurrence = StepMatrix<Scalar>(
+            rows: 0..<2 * units, of: record.parameters.hidden, stepCount: stepCount)
+        let newRecurrence = StepMatrix<Scalar>(
+            rows: 2 * units..<3 * units, of: record.parameters.hidden, stepCount: stepCount)
+        let gateGradient = gateGradients.pointer(as: Scalar.self)
+        let termGradient = termGradients.pointer(as: Scalar.self)
+        let gate = UnsafePointer(record.gates.pointer(as: Scalar.self))
+        let sum = UnsafePointer((record.sums ?? record.gates).pointer(as: Scalar.self))
+        let resetTerm = UnsafePointer(record.resetTerms.pointer(as: Scalar.self))
+        let previous = UnsafePointer(record.hiddenBefore.pointer(as: Scalar.self))
+
+        func activateBackward(_ activation: RecurrentActivation, _ place: Int, _ count: Int) {
+            activation.applyBackward(
+                to: gateGradient + place, sums: sum + place, values: gate + place, count: count)
+            if let clip = options.clip {
+                clipBackward(gateGradient + place, sums: sum + place, count: count, to: Scalar(clip))
+            }
+        }
+        /// forward: r, z += h W_hhᵀ; n += r ⊙ (h W_hnᵀ + b_hn)
+        func carry(from step: Int, _ block: Range<Int>, _ rows: Range<Int>) {
+            let rows = rows.clamped(to: 0..<schedule.rowCounts[step])
+            let start = schedule.starts[step] + rows.lowerBound
+            let carried = hidden.pointer + rows.lowerBound * units + block.lowerBound
+            gateRecurrence.multiply(
+                gateGradient + start * 3 * units, stride: 3 * units, rows: rows.count, columns: block, into: carried,
+                stride: units, isAccumulating: true)
+            guard options.resetsAfterProduct else { return }
+            newRecurrence.multiply(
+                termGradient + start * units, stride: units, rows: rows.count, columns: block, into: carried,
+                stride: units, isAccumulating: true)
+        }
+        var later: Int?
+        for step in schedule.steps(isReverse: !isReverse) {
+            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
+            let laterCount = later.map { schedule.rowCounts[$0] } ?? 0
+            forEachBlock(units: units, rows: max(count, laterCount)) { [later] block, rows in
+                if let later { carry(from: later, block, rows) }
+                for row in rows.clamped(to: 0..<count) {
+                    let place = (first + row) * units + block.lowerBound
+                    let gatePlace = (first + row) * 3 * units + block.lowerBound
+                    let carried = hidden.pointer + row * units + block.lowerBound
+                    let updateGate = gate + gatePlace + units
+                    let candidate = updateGate + units
+                    let updateGradient = gateGradient + gatePlace + units
+                    let candidateGradient = updateGradient + units
+                    // forward: h' = (1 - z) ⊙ n + z ⊙ h
+                    for index in 0..<block.count {
+                        let gradient = outputGradient[place + index] + carried[index]
+                        candidateGradient[index] = gradient * (1 - updateGate[index])
+                        updateGradient[index] = gradient * (previous[place + index] - candidate[index])
+                        carried[index] = gradient * updateGate[index]
+                    }
+                    activateBackward(options.gateActivation, gatePlace + units, block.count)
+                    activateBackward(options.candidateActivation, gatePlace + 2 * units, block.count)
+                    guard options.resetsAfterProduct else { continue }
+                    // forward: n += r ⊙ (W_hn h + b_hn)
+                    for index in 0..<block.count {
+                        gateGradient[gatePlace + index] = candidateGradient[index] * resetTerm[place + index]
+                        termGradient[place + index] = candidateGradient[index] * gate[gatePlace + index]
+                    }
+                    activateBackward(options.gateActivation, gatePlace, block.count)
+                }
+            }
+            later = step
+            if options.resetsAfterProduct { continue }
+            forEachBlock(units: units, rows: count) { block, rows in
+                // forward: n += (r ⊙ h) W_hnᵀ
+                let start = first + rows.lowerBound
+                newRecurrence.multiply(
+                    gateGradient + (start * 3 + 2) * units, stride: 3 * units, rows: rows.count, columns: block,
+                    into: termGradient + start * units + block.lowerBound, stride: units, isAccumulating: false)
+                for row in rows {
+                    let place = (first + row) * units + block.lowerBound
+                    let gatePlace = (first + row) * 3 * units + block.lowerBound
+                    let carried = hidden.pointer + row * units + block.lowerBound
+                    for index in 0..<block.count {
+                        gateGradient[gatePlace + index] = termGradient[place + index] * previous[place + index]
+                        carried[index] += termGradient[place + index] * gate[gatePlace + index]
+                    }
+                    activateBackward(options.gateActivation, gatePlace, block.count)
+                }
+            }
+        }
+        if reachesStart, let later {
+            forEachBlock(units: units, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
+        }
+        withExtendedLifetime((gradient, record, gateGradients, termGradients)) {}
+        return reachesStart ? hidden.initialGradient() : nil
+    }
+}
