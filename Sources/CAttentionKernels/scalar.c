@@ -12,46 +12,26 @@
 #define NAME(x) x##_float64
 #define EXP exp
 #define TANH tanh
+#define SQRT sqrt
+#define ADAM sattn_adam_float64
+#define MOMENTUM sattn_momentum_float64
 #include "scalar.h"
 #undef REAL
 #undef NAME
 #undef EXP
 #undef TANH
+#undef SQRT
+#undef ADAM
+#undef MOMENTUM
 
 #define REAL float
 #define NAME(x) x##_float32
 #define EXP expf
 #define TANH tanhf
+#define SQRT sqrtf
+#define ADAM sattn_adam
+#define MOMENTUM sattn_momentum
 #include "scalar.h"
-
-// MARK: - Functions of each element
-
-static void exp_each(float *out, const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++) out[i] = expf(x[i]);
-}
-
-static void tanh_each(float *out, const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++) out[i] = tanhf(x[i]);
-}
-
-static void silu_each(float *out, const float *x, size_t count) {
-    // Below -128 exp(-x) is ∞ and the result 0; -∞ itself would be -∞/∞.
-    for (size_t i = 0; i < count; i++) {
-        float bounded = x[i] < -128 ? -128 : x[i];
-        out[i] = bounded / (1 + expf(-bounded));
-    }
-}
-
-static void gelu_tanh_each(float *out, const float *x, size_t count) {
-    // (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), which does not cancel where u is negative.
-    // Below -16 exp(-2u) is ∞ and the result 0; -∞ itself would be -∞/∞.
-    const float twice_root = 1.5957691216057308f;  // 2 √(2/π)
-    for (size_t i = 0; i < count; i++) {
-        float bounded = x[i] < -16 ? -16 : x[i];
-        float twice_u = twice_root * (bounded + 0.044715f * bounded * bounded * bounded);
-        out[i] = bounded / (1 + expf(-twice_u));
-    }
-}
 
 // MARK: - Stored weights
 
@@ -164,6 +144,9 @@ const sattn_kernels sattn_table_scalar = {
     .name = "scalar",
     .product = product_float32,
     .product_add = product_add_float32,
+    .tile_columns = TILE_COLUMNS_float32,
+    .product_packed = product_packed_float32,
+    .transpose = transpose_float32,
     .squared_distance = squared_distance_float32,
     .absolute_distance = absolute_distance_float32,
     .additive = additive_float32,
@@ -172,10 +155,27 @@ const sattn_kernels sattn_table_scalar = {
     .exp_sum = exp_sum_float32,
     .scale = scale_float32,
     .soft_cap = soft_cap_float32,
-    .exp = exp_each,
-    .tanh = tanh_each,
-    .silu = silu_each,
-    .gelu_tanh = gelu_tanh_each,
+    .exp = exp_each_float32,
+    .tanh = tanh_each_float32,
+    .sigmoid = sigmoid_each_float32,
+    .relu = relu_each_float32,
+    .silu = silu_each_float32,
+    .gelu = gelu_each_float32,
+    .gelu_tanh = gelu_tanh_each_float32,
+    .tanh_gradient = tanh_gradient_float32,
+    .sigmoid_gradient = sigmoid_gradient_float32,
+    .relu_gradient = relu_gradient_float32,
+    .silu_gradient = silu_gradient_float32,
+    .gelu_gradient = gelu_gradient_float32,
+    .gelu_tanh_gradient = gelu_tanh_gradient_float32,
+    .add = add_float32,
+    .subtract = subtract_float32,
+    .multiply = multiply_float32,
+    .add_scaled = add_scaled_float32,
+    .column_sums = column_sums_float32,
+    .sum_of_squares = sum_of_squares_float32,
+    .adam_step = adam_step_float32,
+    .momentum_step = momentum_step_float32,
     .decode = decode,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
@@ -185,6 +185,9 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .name = "scalar",
     .product = product_float64,
     .product_add = product_add_float64,
+    .tile_columns = TILE_COLUMNS_float64,
+    .product_packed = product_packed_float64,
+    .transpose = transpose_float64,
     .squared_distance = squared_distance_float64,
     .absolute_distance = absolute_distance_float64,
     .additive = additive_float64,
@@ -193,4 +196,25 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .exp_sum = exp_sum_float64,
     .scale = scale_float64,
     .soft_cap = soft_cap_float64,
+    .exp = exp_each_float64,
+    .tanh = tanh_each_float64,
+    .sigmoid = sigmoid_each_float64,
+    .relu = relu_each_float64,
+    .silu = silu_each_float64,
+    .gelu = gelu_each_float64,
+    .gelu_tanh = gelu_tanh_each_float64,
+    .tanh_gradient = tanh_gradient_float64,
+    .sigmoid_gradient = sigmoid_gradient_float64,
+    .relu_gradient = relu_gradient_float64,
+    .silu_gradient = silu_gradient_float64,
+    .gelu_gradient = gelu_gradient_float64,
+    .gelu_tanh_gradient = gelu_tanh_gradient_float64,
+    .add = add_float64,
+    .subtract = subtract_float64,
+    .multiply = multiply_float64,
+    .add_scaled = add_scaled_float64,
+    .column_sums = column_sums_float64,
+    .sum_of_squares = sum_of_squares_float64,
+    .adam_step = adam_step_float64,
+    .momentum_step = momentum_step_float64,
 };

@@ -1,7 +1,10 @@
 // The plain loops, written once and included for float and for double by `scalar.c`, which defines
 //   REAL       the element type,
 //   NAME(x)    the name of function x for this type,
-//   EXP, TANH  the C library's functions for this type.
+//   EXP, TANH, SQRT
+//              the C library's functions for this type,
+//   ADAM, MOMENTUM
+//              the structures of the optimizers' steps.
 //
 // Every sum runs over k in ascending order with one accumulator per element. The inner loops run over
 // columns, which are independent, so a compiler may use vectors without changing a bit.
@@ -104,4 +107,133 @@ static void NAME(scale)(REAL *x, size_t count, REAL factor) {
 
 static void NAME(soft_cap)(REAL *x, size_t count, REAL cap) {
     for (size_t i = 0; i < count; i++) x[i] = cap * TANH(x[i] / cap);
+}
+
+// MARK: - Products with a packed matrix
+
+enum { NAME(TILE_COLUMNS) = 64 };
+
+static void NAME(product_packed)(REAL *out, size_t out_stride, const REAL *start, size_t start_stride,
+                                 const REAL *a, size_t a_stride, const REAL *panels, size_t panel_stride,
+                                 size_t rows, size_t columns, size_t depth) {
+    const size_t width = NAME(TILE_COLUMNS);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++)
+            out[r * out_stride + c] = start == NULL ? 0 : start[r * start_stride + c];
+    for (size_t c = 0; c < columns; c += width)
+        NAME(product_add)(out + c, out_stride, a, a_stride, panels + c / width * panel_stride, width, rows,
+                          columns - c < width ? columns - c : width, depth);
+}
+
+static void NAME(transpose)(REAL *out, size_t out_stride, const REAL *x, size_t x_stride, size_t rows,
+                            size_t columns) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) out[c * out_stride + r] = x[r * x_stride + c];
+}
+
+static void NAME(column_sums)(REAL *sum, const REAL *x, size_t x_stride, size_t rows, size_t columns) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) sum[c] += x[r * x_stride + c];
+}
+
+// MARK: - Functions of each element
+
+static REAL NAME(sigmoid)(REAL x) {
+    return 1 / (1 + EXP(-x));
+}
+
+/// `x`, from -bound to bound, beyond which a function has reached its limit: ∞ · 0 would be NaN.
+static REAL NAME(bounded)(REAL x, REAL bound) {
+    return x < -bound ? -bound : x > bound ? bound : x;
+}
+
+/// The standard normal distribution up to x. erfc keeps the digits of small tails, where 1 + erf would cancel.
+static REAL NAME(normal)(REAL x) {
+    return (REAL)(0.5 * erfc(-(double)x * 0.70710678118654752));
+}
+
+static REAL NAME(silu_slope)(REAL x) {
+    x = NAME(bounded)(x, 1000);
+    REAL s = NAME(sigmoid)(x);
+    return s + x * s * (1 - s);
+}
+
+static REAL NAME(gelu_slope)(REAL x) {
+    x = NAME(bounded)(x, 40);
+    return NAME(normal)(x) + x * (REAL)0.39894228040143268 * EXP(-x * x / 2);
+}
+
+static REAL NAME(gelu_tanh_argument)(REAL x) {
+    return (REAL)1.5957691216057308 * (x + (REAL)0.044715 * x * x * x);  // 2 √(2/π)
+}
+
+static REAL NAME(gelu_tanh_slope)(REAL x) {
+    x = NAME(bounded)(x, 40);
+    REAL s = NAME(sigmoid)(NAME(gelu_tanh_argument)(x));
+    return s + x * s * (1 - s) * (REAL)1.5957691216057308 * (1 + (REAL)0.134145 * x * x);
+}
+
+#define EACH(name, value) \
+    static void NAME(name)(REAL *out, const REAL *x, size_t count) { \
+        for (size_t i = 0; i < count; i++) out[i] = value; \
+    }
+EACH(exp_each, EXP(x[i]))
+EACH(tanh_each, TANH(x[i]))
+EACH(sigmoid_each, NAME(sigmoid)(x[i]))
+EACH(relu_each, x[i] <= 0 ? 0 : x[i])
+// -∞ itself would be -∞/∞; far above it exp(-x) is ∞ and the result 0.
+EACH(silu_each, (x[i] < -1000 ? -1000 : x[i]) * NAME(sigmoid)(x[i]))
+EACH(gelu_each, (x[i] < -40 ? -40 : x[i]) * NAME(normal)(x[i]))
+// (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), which does not cancel where u is negative.
+EACH(gelu_tanh_each, (x[i] < -40 ? -40 : x[i]) * NAME(sigmoid)(NAME(gelu_tanh_argument)(x[i])))
+#undef EACH
+
+#define EACH(name, value) \
+    static void NAME(name)(REAL *out, const REAL *x, const REAL *y, size_t count) { \
+        for (size_t i = 0; i < count; i++) out[i] = value; \
+    }
+EACH(add, x[i] + y[i])
+EACH(subtract, x[i] - y[i])
+EACH(multiply, x[i] * y[i])
+EACH(tanh_gradient, y[i] * (1 - x[i] * x[i]))
+EACH(sigmoid_gradient, y[i] * (x[i] * (1 - x[i])))
+EACH(relu_gradient, x[i] > 0 ? y[i] : 0)
+EACH(silu_gradient, y[i] * NAME(silu_slope)(x[i]))
+EACH(gelu_gradient, y[i] * NAME(gelu_slope)(x[i]))
+EACH(gelu_tanh_gradient, y[i] * NAME(gelu_tanh_slope)(x[i]))
+#undef EACH
+
+static void NAME(add_scaled)(REAL *sum, const REAL *x, REAL factor, size_t count) {
+    for (size_t i = 0; i < count; i++) sum[i] += factor * x[i];
+}
+
+// MARK: - Steps of optimizers
+
+static double NAME(sum_of_squares)(const REAL *x, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void NAME(adam_step)(REAL *parameter, const REAL *gradient, REAL *first, REAL *second, size_t count,
+                            const ADAM *step) {
+    for (size_t i = 0; i < count; i++) {
+        REAL g = step->gradient_scale * gradient[i] + step->added_decay * parameter[i];
+        first[i] += step->first_share * (g - first[i]);
+        second[i] = step->second_kept * second[i] + step->second_share * g * g;
+        REAL deviation = SQRT(second[i]) * step->inverse_root_correction + step->epsilon;
+        parameter[i] = step->kept * parameter[i] - step->step_size * first[i] / deviation;
+    }
+}
+
+static void NAME(momentum_step)(REAL *parameter, const REAL *gradient, REAL *velocity, size_t count,
+                                const MOMENTUM *step) {
+    for (size_t i = 0; i < count; i++) {
+        REAL g = step->gradient_scale * gradient[i] + step->added_decay * parameter[i];
+        if (velocity != NULL) {
+            velocity[i] = step->momentum * velocity[i] + g;
+            g = step->is_nesterov ? g + step->momentum * velocity[i] : velocity[i];
+        }
+        parameter[i] -= step->learning_rate * g;
+    }
 }

@@ -1,6 +1,6 @@
 /// A matrix to multiply, in rows or in columns.
 struct MatrixOperand<Scalar> {
-    let start: UnsafePointer<Scalar>
+    var start: UnsafePointer<Scalar>
     /// How far apart the elements of a column are.
     let rowStride: Int
     /// How far apart the elements of a row are. Either stride is 1.
@@ -21,7 +21,64 @@ struct MatrixOperand<Scalar> {
     }
 }
 
-/// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]`, added to what `out` holds if `isAccumulating`.
+/// How a matrix product is cut up, for a first-level cache of 32 KB and a second-level one of 512 KB or more.
+///
+/// Six rows of `a`, as many elements of each as `depth`, stay in the first-level cache while a block of packed `b` passes
+/// by from the second-level one, again for each six of `rows`.
+private enum ProductBlock {
+    static let rows = 96
+    static let columns = 256
+    /// Where there is one block of rows, so that every thread has work.
+    static let columnsOfFewRows = 64
+    static let depth = 256
+    /// So many elements of `b` are packed at a time.
+    static let packedElements = 8 << 20
+}
+
+/// The right side of a matrix product, copied into the order in which the kernels read it.
+///
+/// Worth its while where the same matrix is multiplied by often, as in the steps of a recurrent layer: packing costs about
+/// as much as a product with ten rows.
+struct PackedMatrix<Scalar: KernelScalar>: Sendable {
+    let depth: Int
+    let columns: Int
+    /// Panels of `Scalar.tileColumns` columns, each with its rows side by side.
+    fileprivate let storage: TensorStorage
+
+    /// Packs a matrix.
+    ///
+    /// - Parameter matrix: `[depth, columns]`.
+    init(_ matrix: MatrixOperand<Scalar>, depth: Int, columns: Int) {
+        self.depth = depth
+        self.columns = columns
+        let width = Scalar.tileColumns
+        let panelCount = blocks(of: columns, by: width)
+        storage = TensorStorage(byteCount: panelCount * depth * width * MemoryLayout<Scalar>.stride)
+        let panels = storage.base.assumingMemoryBound(to: Scalar.self)
+        let depthBlocks = blocks(of: depth, by: ProductBlock.depth)
+        parallel(panelCount * depthBlocks) { item in
+            let (panel, block) = item.quotientAndRemainder(dividingBy: depthBlocks)
+            let k = range(block, by: ProductBlock.depth, upTo: depth)
+            matrix.pack(
+                k, range(panel, by: width, upTo: columns), into: panels + (panel * depth + k.lowerBound) * width)
+        }
+    }
+}
+
+extension MatrixOperand where Scalar: KernelScalar {
+    /// Copies rows `k` of columns `n`, no more than a panel has, to a panel.
+    fileprivate func pack(_ k: Range<Int>, _ n: Range<Int>, into panel: UnsafeMutablePointer<Scalar>) {
+        let width = Scalar.tileColumns
+        let source = start + k.lowerBound * rowStride + n.lowerBound * columnStride
+        if columnStride == 1 {
+            for row in 0..<k.count { (panel + row * width).update(from: source + row * rowStride, count: n.count) }
+        } else {
+            Scalar.transpose(panel, width, source, columnStride, n.count, k.count)
+        }
+    }
+}
+
+/// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]`, begun with a bias or with what `out` holds.
 ///
 /// Every sum is made in ascending order of `k`, one product after the other: its bits depend on neither the number of
 /// rows, of columns nor of threads.
@@ -30,62 +87,135 @@ struct MatrixOperand<Scalar> {
 ///   - a: `[rows, depth]`.
 ///   - b: `[depth, columns]`.
 ///   - out: `[rows, columns]`, its rows `outStride` apart; overlaps neither operand.
+///   - bias: `[columns]`: what the sums of every row begin with.
+///   - isAccumulating: Whether the sums begin with what `out` holds; then there is no bias.
 func multiply<Scalar: KernelScalar>(
     _ a: MatrixOperand<Scalar>, _ b: MatrixOperand<Scalar>, rows: Int, columns: Int, depth: Int,
-    into out: UnsafeMutablePointer<Scalar>, outStride: Int, isAccumulating: Bool = false
+    into out: UnsafeMutablePointer<Scalar>, outStride: Int, bias: UnsafePointer<Scalar>? = nil,
+    isAccumulating: Bool = false
 ) {
-    guard rows > 0, columns > 0 else { return }
-    if depth == 0 {
-        if !isAccumulating {
-            for row in 0..<rows { (out + row * outStride).update(repeating: 0, count: columns) }
+    let width = Scalar.tileColumns
+    if rows <= ProductBlock.rows && a.columnStride == 1 {
+        // Each panel is read once: it is packed where it is needed, and stays in the cache.
+        let product = Product(
+            a: a, rows: rows, columns: columns, depth: depth, out: out, outStride: outStride, bias: bias,
+            isAccumulating: isAccumulating)
+        product.compute(columnBlock: width) { n, body in
+            withUnsafeTemporaryAllocation(
+                byteCount: width * ProductBlock.depth * MemoryLayout<Scalar>.stride, alignment: BufferPool.alignment
+            ) { buffer in
+                guard let panel = buffer.baseAddress?.assumingMemoryBound(to: Scalar.self) else { return }
+                product.forEachDepthBlock { k in
+                    b.pack(k, n, into: panel)
+                    body(k, panel, 0)
+                }
+            }
         }
         return
     }
-    let (rowBlock, columnBlock, depthBlock) = (96, 256, 256)
-    let rowBlocks = blocks(of: rows, by: rowBlock)
-    parallel(rowBlocks * blocks(of: columns, by: columnBlock)) { item in
-        let m = range(item % rowBlocks, by: rowBlock, upTo: rows)
-        let n = range(item / rowBlocks, by: columnBlock, upTo: columns)
-        withUnsafeTemporaryAllocation(of: Scalar.self, capacity: depthBlock * (columnBlock + rowBlock)) { scratch in
-            guard let packedB = scratch.baseAddress else { return }
-            let packedA = packedB + depthBlock * columnBlock
-            for block in 0..<blocks(of: depth, by: depthBlock) {
-                let k = range(block, by: depthBlock, upTo: depth)
-                var (left, leftStride) = (
-                    a.start + m.lowerBound * a.rowStride + k.lowerBound * a.columnStride, a.rowStride
-                )
-                if a.columnStride != 1 {
-                    pack(left, a.rowStride, a.columnStride, m.count, k.count, into: packedA)
-                    (left, leftStride) = (UnsafePointer(packedA), k.count)
-                }
-                var (right, rightStride) = (
-                    b.start + k.lowerBound * b.rowStride + n.lowerBound * b.columnStride, b.rowStride
-                )
-                if b.columnStride != 1 {
-                    pack(right, b.rowStride, b.columnStride, k.count, n.count, into: packedB)
-                    (right, rightStride) = (UnsafePointer(packedB), n.count)
-                }
-                let tile = TileOperands(
-                    out: out + m.lowerBound * outStride + n.lowerBound, outStride: outStride, a: left,
-                    aStride: leftStride, b: right, bStride: rightStride, rows: m.count, columns: n.count, depth: k.count
-                )
-                if block == 0 && !isAccumulating { Scalar.product(tile) } else { Scalar.productAdd(tile) }
-            }
-        }
+    let part = max(width, ProductBlock.packedElements / max(1, depth) / width * width)
+    for first in stride(from: 0, to: columns, by: part) {
+        let count = min(part, columns - first)
+        var right = b
+        right.start += first * b.columnStride
+        multiply(
+            a, PackedMatrix(right, depth: depth, columns: count), rows: rows, into: out + first, outStride: outStride,
+            bias: bias.map { $0 + first }, isAccumulating: isAccumulating)
     }
 }
 
-/// Copies `[rows, columns]` of any strides to rows side by side.
-private func pack<Scalar>(
-    _ source: UnsafePointer<Scalar>, _ rowStride: Int, _ columnStride: Int, _ rows: Int, _ columns: Int,
-    into out: UnsafeMutablePointer<Scalar>
+/// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]` with `b` packed: the same bits as without.
+///
+/// - Parameters:
+///   - a: `[rows, depth]`.
+///   - b: `[depth, columns]`.
+///   - out: `[rows, columns]`, its rows `outStride` apart; overlaps neither operand.
+///   - bias: `[columns]`: what the sums of every row begin with.
+///   - isAccumulating: Whether the sums begin with what `out` holds; then there is no bias.
+func multiply<Scalar: KernelScalar>(
+    _ a: MatrixOperand<Scalar>, _ b: PackedMatrix<Scalar>, rows: Int, into out: UnsafeMutablePointer<Scalar>,
+    outStride: Int, bias: UnsafePointer<Scalar>? = nil, isAccumulating: Bool = false
 ) {
-    // Sixteen columns at a time: the cache lines they come from are used up before they are lost.
-    for first in stride(from: 0, to: columns, by: 16) {
-        for row in 0..<rows {
-            for column in first..<min(first + 16, columns) {
-                out[row * columns + column] = source[row * rowStride + column * columnStride]
+    let product = Product(
+        a: a, rows: rows, columns: b.columns, depth: b.depth, out: out, outStride: outStride, bias: bias,
+        isAccumulating: isAccumulating)
+    let width = Scalar.tileColumns
+    let panels = UnsafePointer(b.storage.base.assumingMemoryBound(to: Scalar.self))
+    let columnBlock = rows <= ProductBlock.rows ? ProductBlock.columnsOfFewRows : ProductBlock.columns
+    product.compute(columnBlock: columnBlock) { n, body in
+        product.forEachDepthBlock { k in
+            body(k, panels + (n.lowerBound / width * b.depth + k.lowerBound) * width, b.depth * width)
+        }
+    }
+    withExtendedLifetime(b) {}
+}
+
+/// A matrix product but for its right side, which comes in panels.
+private struct Product<Scalar: KernelScalar> {
+    let a: MatrixOperand<Scalar>
+    let rows: Int
+    let columns: Int
+    let depth: Int
+    let out: UnsafeMutablePointer<Scalar>
+    let outStride: Int
+    let bias: UnsafePointer<Scalar>?
+    let isAccumulating: Bool
+
+    /// Calls `body` with parts of the depth; with an empty one where there is none, so that the output is set.
+    func forEachDepthBlock(_ body: (Range<Int>) -> Void) {
+        for block in 0..<max(1, blocks(of: depth, by: ProductBlock.depth)) {
+            body(range(block, by: ProductBlock.depth, upTo: depth))
+        }
+    }
+
+    /// Computes blocks of the output in parallel.
+    ///
+    /// - Parameter panelsOfColumns: Called with columns; calls its argument with each part of the depth in ascending
+    ///   order, the panel of these where the columns begin, and how far apart panels are.
+    func compute(
+        columnBlock: Int,
+        _ panelsOfColumns: (
+            _ n: Range<Int>, _ body: (_ k: Range<Int>, _ panel: UnsafePointer<Scalar>, _ panelStride: Int) -> Void
+        ) -> Void
+    ) {
+        require(
+            bias == nil || !isAccumulating, "A product begins with a bias or with what its output holds, not with both."
+        )
+        // Few blocks are cut smaller, so that no thread waits long for the last: eight for each.
+        let columnBlocks = blocks(of: columns, by: columnBlock)
+        let wantedRowBlocks = blocks(of: 8 * ComputeThreads.count, by: max(1, columnBlocks))
+        let rowBlock = min(max(24, blocks(of: rows, by: 6 * wantedRowBlocks) * 6), ProductBlock.rows)
+        let rowBlocks = blocks(of: rows, by: rowBlock)
+        parallel(rowBlocks * columnBlocks) { item in
+            let m = range(item % rowBlocks, by: rowBlock, upTo: rows)
+            let n = range(item / rowBlocks, by: columnBlock, upTo: columns)
+            let left = a.start + m.lowerBound * a.rowStride
+            if a.columnStride == 1 {
+                panelsOfColumns(n) { k, panel, panelStride in
+                    add(left + k.lowerBound, a.rowStride, m, n, k, panel, panelStride)
+                }
+                return
+            }
+            withUnsafeTemporaryAllocation(of: Scalar.self, capacity: m.count * ProductBlock.depth) { buffer in
+                guard let turned = buffer.baseAddress else { return }
+                panelsOfColumns(n) { k, panel, panelStride in
+                    Scalar.transpose(
+                        turned, k.count, left + k.lowerBound * a.columnStride, a.columnStride, k.count, m.count)
+                    add(turned, k.count, m, n, k, panel, panelStride)
+                }
             }
         }
+    }
+
+    /// Adds the products of one part of the depth to one block of the output.
+    private func add(
+        _ left: UnsafePointer<Scalar>, _ leftStride: Int, _ m: Range<Int>, _ n: Range<Int>, _ k: Range<Int>,
+        _ panel: UnsafePointer<Scalar>, _ panelStride: Int
+    ) {
+        let target = out + m.lowerBound * outStride + n.lowerBound
+        let continues = k.lowerBound > 0 || isAccumulating
+        Scalar.productPacked(
+            target, outStride, continues ? UnsafePointer(target) : bias.map { $0 + n.lowerBound },
+            continues ? outStride : 0, left, leftStride, panel, panelStride, m.count, n.count, k.count)
     }
 }

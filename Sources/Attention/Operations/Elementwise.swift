@@ -1,51 +1,87 @@
-internal import CAttentionKernels
-
 /// Calls `body` with pieces of a contiguous float32 tensor and of a new one of its shape, in parallel.
 func mapPieces(
     _ x: Tensor, _ body: (UnsafeMutablePointer<Float>, UnsafePointer<Float>, Int) -> Void
 ) -> Tensor {
     let input = x.detached.converted(to: .float32).contiguous()
     let result = Tensor(uninitialized: x.shape, elementType: .float32)
-    let pieceLength = 4096
-    parallel(blocks(of: input.elementCount, by: pieceLength)) { piece in
-        let range = range(piece, by: pieceLength, upTo: input.elementCount)
+    forEachPiece(of: input.elementCount, by: 4096) { piece in
         body(
-            result.pointer(as: Float.self) + range.lowerBound,
-            UnsafePointer(input.pointer(as: Float.self) + range.lowerBound), range.count)
+            result.pointer(as: Float.self) + piece.lowerBound,
+            UnsafePointer(input.pointer(as: Float.self) + piece.lowerBound), piece.count)
     }
+    withExtendedLifetime(input) {}
     return result
 }
 
-/// Returns `operation(x)` for each element: float64 for float64, else float32.
+/// Calls `body` with pieces of `0..<count`, in parallel.
+///
+/// By default pieces are so long that a sum of two is worth a thread's while.
+func forEachPiece(of count: Int, by pieceLength: Int = 16_384, _ body: (Range<Int>) -> Void) {
+    parallel(blocks(of: count, by: pieceLength)) { piece in body(range(piece, by: pieceLength, upTo: count)) }
+}
+
+/// Returns `operation(x)` for each element: float64 for float64, else float32. The operation is called on several threads.
 @inline(__always)
 func mapElements<Scalar: KernelScalar>(_ x: Tensor, as type: Scalar.Type, _ operation: (Scalar) -> Scalar) -> Tensor {
     let input = x.detached.converted(to: Scalar.elementType).contiguous()
     let result = Tensor(uninitialized: x.shape, elementType: Scalar.elementType)
     let (out, source) = (result.pointer(as: Scalar.self), input.pointer(as: Scalar.self))
-    for index in 0..<input.elementCount { out[index] = operation(source[index]) }
+    forEachPiece(of: input.elementCount) { piece in
+        for index in piece { out[index] = operation(source[index]) }
+    }
     withExtendedLifetime(input) {}
     return result
 }
 
 /// Returns `operation(x, y)` for each pair of elements of two tensors of one shape, or where `y`'s shape is the end
-/// of `x`'s.
+/// of `x`'s. The operation is called on several threads.
 @inline(__always)
 func mapElements<Scalar: KernelScalar>(
     _ x: Tensor, _ y: Tensor, as type: Scalar.Type, _ operation: (Scalar, Scalar) -> Scalar
 ) -> Tensor {
+    mapPairs(x, y, as: type) { out, x, y, count in
+        for index in 0..<count { out[index] = operation(x[index], y[index]) }
+    }
+}
+
+/// Returns a tensor of `x`'s shape that `kernel` makes of pieces of `x` and of `y`, whose shape broadcasts to `x`'s.
+@inline(__always)
+func mapPairs<Scalar: KernelScalar>(
+    _ x: Tensor, _ y: Tensor, as type: Scalar.Type,
+    _ kernel: (
+        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, _ count: Int
+    ) -> Void
+) -> Tensor {
     let left = x.detached.converted(to: Scalar.elementType).contiguous()
-    // A row added to every row is not written out first.
-    let repeats = y.rank <= x.rank && x.shape.suffix(y.rank).elementsEqual(y.shape)
-    let right = (repeats ? y.detached : y.detached.expanded(to: x.shape))
-        .converted(to: Scalar.elementType).contiguous()
+    let right = repeatedRow(of: y, for: x).converted(to: Scalar.elementType).contiguous()
     let result = Tensor(uninitialized: x.shape, elementType: Scalar.elementType)
-    let count = right.elementCount
+    let (total, length) = (left.elementCount, right.elementCount)
     let (out, a, b) = (result.pointer(as: Scalar.self), left.pointer(as: Scalar.self), right.pointer(as: Scalar.self))
-    for start in stride(from: 0, to: left.elementCount, by: max(1, count)) {
-        for index in 0..<count { out[start + index] = operation(a[start + index], b[index]) }
+    if total == length {
+        forEachPiece(of: total) { piece in
+            kernel(out + piece.lowerBound, a + piece.lowerBound, b + piece.lowerBound, piece.count)
+        }
+    } else {
+        let rowsOfPiece = max(1, 16_384 / max(1, length))
+        forEachPiece(of: total, by: rowsOfPiece * max(1, length)) { piece in
+            for start in stride(from: piece.lowerBound, to: piece.upperBound, by: max(1, length)) {
+                kernel(out + start, a + start, b, min(length, piece.upperBound - start))
+            }
+        }
     }
     withExtendedLifetime((left, right)) {}
     return result
+}
+
+/// Returns `y` as a row that, repeated, is as `x`: `y` itself if its shape is the end of `x`'s, and repeated until it is
+/// worth a loop where it is short; else spread out to `x`'s shape.
+private func repeatedRow(of y: Tensor, for x: Tensor) -> Tensor {
+    guard y.rank <= x.rank, x.shape.suffix(y.rank).elementsEqual(y.shape) else {
+        return y.detached.expanded(to: x.shape)
+    }
+    let (count, total) = (y.elementCount, x.elementCount)
+    guard count > 0, count < 128, count < total else { return y.detached }
+    return y.detached.expanded(to: [min(total / count, 1024 / count)] + y.shape)
 }
 
 /// The type that an operation on these tensors computes in: float64 if all are float64, else float32.
@@ -63,8 +99,8 @@ extension Tensor {
     public static func + (left: Tensor, right: Tensor) -> Tensor {
         let sum =
             computedType(left, right) == .float64
-            ? mapElements(left, right, as: Double.self) { $0 + $1 }
-            : mapElements(left, right, as: Float.self) { $0 + $1 }
+            ? mapPairs(left, right, as: Double.self, Double.add)
+            : mapPairs(left, right, as: Float.self, Float.add)
         let rightShape = right.shape
         return sum.recorded(from: [left, right]) { gradient, isWanted in
             [gradient, isWanted[1] ? gradient.summed(to: rightShape) : nil]
@@ -80,8 +116,8 @@ extension Tensor {
     public static func - (left: Tensor, right: Tensor) -> Tensor {
         let difference =
             computedType(left, right) == .float64
-            ? mapElements(left, right, as: Double.self) { $0 - $1 }
-            : mapElements(left, right, as: Float.self) { $0 - $1 }
+            ? mapPairs(left, right, as: Double.self, Double.subtract)
+            : mapPairs(left, right, as: Float.self, Float.subtract)
         let rightShape = right.shape
         return difference.recorded(from: [left, right]) { gradient, isWanted in
             [gradient, isWanted[1] ? (gradient * -1).summed(to: rightShape) : nil]
@@ -97,8 +133,8 @@ extension Tensor {
     public static func * (left: Tensor, right: Tensor) -> Tensor {
         let product =
             computedType(left, right) == .float64
-            ? mapElements(left, right, as: Double.self) { $0 * $1 }
-            : mapElements(left, right, as: Float.self) { $0 * $1 }
+            ? mapPairs(left, right, as: Double.self, Double.multiply)
+            : mapPairs(left, right, as: Float.self, Float.multiply)
         let (first, second) = (left.detached, right.detached)
         return product.recorded(from: [left, right]) { gradient, isWanted in
             [
@@ -117,26 +153,39 @@ extension Tensor {
     public static func * (tensor: Tensor, factor: Double) -> Tensor {
         let product =
             tensor.elementType == .float64
-            ? mapElements(tensor, as: Double.self) { $0 * factor }
-            : mapElements(tensor, as: Float.self) { [factor = Float(factor)] in $0 * factor }
+            ? scaled(tensor, by: factor, as: Double.self) : scaled(tensor, by: Float(factor), as: Float.self)
         return product.recorded(from: [tensor]) { gradient, _ in [gradient * factor] }
     }
 
     /// Adds another tensor of the same shape and type in place; the sum has no past.
-    mutating func add(_ other: Tensor) {
+    package mutating func add(_ other: Tensor) {
         require(
             shape == other.shape && elementType == other.elementType,
             "\(other.elementType) \(other.shape) cannot be added to \(elementType) \(shape).")
         makeUnique()
-        let addend = other.contiguous()
-        let count = elementCount
-        if elementType == .float64 {
-            let (sum, addends) = (pointer(as: Double.self), addend.pointer(as: Double.self))
-            for index in 0..<count { sum[index] += addends[index] }
-        } else {
-            let (sum, addends) = (pointer(as: Float.self), addend.pointer(as: Float.self))
-            for index in 0..<count { sum[index] += addends[index] }
-        }
+        let addend = other.detached.contiguous()
+        if elementType == .float64 { add(addend, as: Double.self) } else { add(addend, as: Float.self) }
         withExtendedLifetime(addend) {}
     }
+
+    private func add<Scalar: KernelScalar>(_ addend: Tensor, as type: Scalar.Type) {
+        let (sum, addends) = (pointer(as: Scalar.self), addend.pointer(as: Scalar.self))
+        forEachPiece(of: elementCount) { piece in
+            Scalar.add(
+                sum + piece.lowerBound, UnsafePointer(sum + piece.lowerBound), addends + piece.lowerBound, piece.count)
+        }
+    }
+}
+
+private func scaled<Scalar: KernelScalar>(_ x: Tensor, by factor: Scalar, as type: Scalar.Type) -> Tensor {
+    let input = x.detached.converted(to: Scalar.elementType).contiguous()
+    let result = Tensor(uninitialized: x.shape, elementType: Scalar.elementType)
+    let (out, source) = (result.pointer(as: Scalar.self), input.pointer(as: Scalar.self))
+    // Copied and multiplied a piece at a time, while it is in the first-level cache.
+    forEachPiece(of: input.elementCount, by: 4096) { piece in
+        (out + piece.lowerBound).update(from: source + piece.lowerBound, count: piece.count)
+        Scalar.scale(out + piece.lowerBound, piece.count, by: factor)
+    }
+    withExtendedLifetime(input) {}
+    return result
 }

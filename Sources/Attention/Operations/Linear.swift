@@ -22,16 +22,17 @@ private func linear<Scalar: KernelScalar>(
 ) -> Tensor {
     let input = x.detached.converted(to: Scalar.elementType).contiguous()
     let weights = weight.detached.converted(to: Scalar.elementType).contiguous()
+    let biases = bias?.detached.converted(to: Scalar.elementType).contiguous()
     let (outputs, inputs) = (weight.shape[0], weight.shape[1])
     let rows = Tensor.elementCount(of: Array(x.shape.dropLast()))
     let result = Tensor(uninitialized: x.shape.dropLast() + [outputs], elementType: Scalar.elementType)
     multiply(
         MatrixOperand(rows: input.pointer(as: Scalar.self), rowStride: inputs),
         MatrixOperand(transposed: weights.pointer(as: Scalar.self), rowStride: inputs), rows: rows, columns: outputs,
-        depth: inputs, into: result.pointer(as: Scalar.self), outStride: outputs)
-    withExtendedLifetime((input, weights)) {}
-    let output = bias.map { result + $0.detached } ?? result
-    return output.recorded(from: [x, weight, bias]) { gradient, isWanted in
+        depth: inputs, into: result.pointer(as: Scalar.self), outStride: outputs,
+        bias: biases.map { UnsafePointer($0.pointer(as: Scalar.self)) })
+    withExtendedLifetime((input, weights, biases)) {}
+    return result.recorded(from: [x, weight, bias]) { gradient, isWanted in
         let gradient = gradient.contiguous()
         let outputGradient = MatrixOperand(
             rows: UnsafePointer(gradient.pointer(as: Scalar.self)), rowStride: outputs)

@@ -20,14 +20,19 @@ public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
     let (columns, outputs) = (weights.columnCount, weights.rowCount)
     let rows = Tensor.elementCount(of: Array(x.shape.dropLast()))
     let result = Tensor(uninitialized: x.shape.dropLast() + [outputs], elementType: .float32)
-    // A block of decoded weights stays in the first-level cache while every row passes by.
-    let blockLength = 16
+    // A block of decoded weights stays in the second-level cache while the rows pass by, as many at a time as stay in the
+    // first-level one. A few rows are done sooner than they are waited for: then blocks are small, for more threads.
+    let blockLength = rows > 16 ? 48 : 16
+    let rowLength = max(4, 6144 / max(1, columns) / 4 * 4)
     parallel(blocks(of: outputs, by: blockLength)) { block in
         let range = range(block, by: blockLength, upTo: outputs)
         let out = result.pointer(as: Float.self) + range.lowerBound
         func multiply(_ decoded: UnsafePointer<Float>) {
-            Kernels.current.dot_rows(
-                out, outputs, input.pointer(as: Float.self), columns, decoded, columns, rows, range.count, columns)
+            for first in stride(from: 0, to: rows, by: rowLength) {
+                Kernels.current.dot_rows(
+                    out + first * outputs, outputs, input.pointer(as: Float.self) + first * columns, columns, decoded,
+                    columns, min(rowLength, rows - first), range.count, columns)
+            }
         }
         if let floats = weights.floatRows {
             multiply(floats + range.lowerBound * columns)

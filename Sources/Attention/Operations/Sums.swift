@@ -33,19 +33,29 @@ extension Tensor {
     }
 
     private func sumOfElements() -> Double {
-        var sum = 0.0
-        let input = detached.converted(to: gradientType).contiguous()
-        if elementType == .float64 {
-            for element in UnsafeBufferPointer(start: input.pointer(as: Double.self), count: elementCount) {
-                sum += element
+        elementType == .float64
+            ? sumOfPieces(as: Double.self) { UnsafeBufferPointer(start: $0, count: $1).reduce(0, +) }
+            : sumOfPieces(as: Float.self) { UnsafeBufferPointer(start: $0, count: $1).reduce(0) { $0 + Double($1) } }
+    }
+
+    /// Returns the sum, in order, of what `body` makes of pieces of 4,096 elements, in parallel.
+    func sumOfPieces<Scalar: KernelScalar>(
+        as type: Scalar.Type, _ body: (_ start: UnsafePointer<Scalar>, _ count: Int) -> Double
+    ) -> Double {
+        let input = detached.converted(to: Scalar.elementType).contiguous()
+        defer { withExtendedLifetime(input) {} }
+        let source = input.pointer(as: Scalar.self)
+        let pieceLength = 4096
+        let pieceCount = blocks(of: elementCount, by: pieceLength)
+        return withUnsafeTemporaryAllocation(of: Double.self, capacity: max(1, pieceCount)) { sums in
+            guard let sums = sums.baseAddress else { return 0 }
+            // Safe: each piece writes its own sum.
+            parallel(pieceCount) { piece in
+                let range = range(piece, by: pieceLength, upTo: elementCount)
+                sums[piece] = body(source + range.lowerBound, range.count)
             }
-        } else {
-            for element in UnsafeBufferPointer(start: input.pointer(as: Float.self), count: elementCount) {
-                sum += Double(element)
-            }
+            return (0..<pieceCount).reduce(0) { $0 + sums[$1] }
         }
-        withExtendedLifetime(input) {}
-        return sum
     }
 
     /// Returns the elements added up to a smaller shape that broadcasts to this one: what ``expanded(to:)`` undoes.
@@ -57,6 +67,17 @@ extension Tensor {
     private func summed<Scalar: KernelScalar>(to target: [Int], as type: Scalar.Type) -> Tensor {
         let result = Tensor(zeros: target, elementType: Scalar.elementType)
         let input = detached.converted(to: Scalar.elementType).contiguous()
+        let columns = result.elementCount
+        if columns > 0, shape.suffix(target.count).elementsEqual(target) {
+            // Rows that are added up: a few columns at a time, each with its sums in registers.
+            let (sum, source) = (result.pointer(as: Scalar.self), input.pointer(as: Scalar.self))
+            forEachPiece(of: columns, by: 128) { piece in
+                Scalar.columnSums(
+                    sum + piece.lowerBound, source + piece.lowerBound, columns, elementCount / columns, piece.count)
+            }
+            withExtendedLifetime(input) {}
+            return result
+        }
         let padded = [Int](repeating: 1, count: rank - target.count) + target
         let targetStrides = Tensor.contiguousStrides(of: padded)
         // Runs of dimensions that are kept, or added up, are gone through as one.
