@@ -39,7 +39,17 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // MARK: - Examples
+        .executableTarget(
+            name: "digits",
+            dependencies: [
+                "SequenceModels", "Attention", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Examples/Digits", swiftSettings: strict),
+
         // MARK: - Tests
+        .testTarget(
+            name: "DigitsTests", dependencies: ["digits", "SequenceModels", "Attention"], swiftSettings: strict),
         .testTarget(
             name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels", "TestSupport"],
             swiftSettings: strict),

@@ -4,7 +4,7 @@
 usage: make-onnx-cases.py OUT [--seed N] [--type float32|float16|bfloat16|float64]
 
 Needs onnx 1.23.2 and numpy (bfloat16: ml_dtypes). Operators: Attention (opsets 23 to 25), RotaryEmbedding, Softmax,
-LayerNormalization, RMSNormalization, Gelu. Without options the cases are as ONNX has them. With --seed every tensor
+LayerNormalization, RMSNormalization, Gelu, Conv, CausalConvWithState, LinearAttention. Without options the cases are as ONNX has them. With --seed every tensor
 of finite numbers is drawn anew from the standard normal distribution, with --type numbers are converted, and the
 outputs are then those of ONNX's reference evaluator. The layout is that of Tests/Fixtures/conformance.
 """
@@ -13,7 +13,8 @@ import ml_dtypes, numpy as np, onnx
 from onnx.backend.test.case.node import collect_testcases
 from onnx.reference import ReferenceEvaluator
 
-OPERATORS = ["Attention", "RotaryEmbedding", "Softmax", "LayerNormalization", "RMSNormalization", "Gelu"]
+OPERATORS = ["Attention", "RotaryEmbedding", "Softmax", "LayerNormalization", "RMSNormalization", "Gelu", "Conv",
+             "CausalConvWithState", "LinearAttention"]
 NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "bool": "BOOL"}
 
 

@@ -8,6 +8,8 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
     case targetNotFound(target: String, words: [String])
     /// The target occurs more than once.
     case ambiguousTarget(target: String, positions: [Int])
+    /// A target was named in a text that the model reads as a whole.
+    case noTargetInSource(target: String)
     /// The layer does not exist.
     case layerOutOfRange(layer: Int, layerCount: Int)
     /// The head does not exist.
@@ -35,6 +37,10 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
             return "'\(target)' occurs \(positions.count) times, at positions "
                 + "\(positions.map(String.init).joined(separator: ", ")). Give one of these as the target, such as "
                 + "#\(positions.last ?? 0)."
+        case .noTargetInSource(let target):
+            return
+                "The target '\(target)' was named, but the model is an encoder–decoder: it reads the whole text before "
+                + "it writes. Leave the target out."
         case .layerOutOfRange(let layer, let layerCount):
             return "There is no layer \(layer): the model's layers count from 0 to \(layerCount - 1)."
         case .headOutOfRange(let head, let headCount):

@@ -160,6 +160,8 @@ public struct FileError: Error, Equatable, CustomStringConvertible {
         case shrank(expected: Int, found: Int)
         /// The file has more bytes than this machine can address.
         case tooLarge(byteCount: Int64)
+        /// The disk, or the share of it that the user may have, has no room for a file of so many bytes.
+        case diskFull(byteCount: Int)
     }
 
     /// The path as it was given.
@@ -188,6 +190,9 @@ public struct FileError: Error, Equatable, CustomStringConvertible {
                 + "Wait until nothing writes to it, then try again."
         case .tooLarge(let byteCount):
             return "'\(path)' has \(byteCount) bytes, more than this machine can address."
+        case .diskFull(let byteCount):
+            return "Cannot write '\(path)': the disk has no room for its \(byteCount) bytes. Free some space, or write "
+                + "to another disk."
         }
     }
 }

@@ -4,20 +4,48 @@ public import SequenceModels
 
 /// A model with its tokenizer: text in, predictions out.
 public struct LanguageModel: Sendable {
-    /// The file's name without its ending, which says which weights speak.
+    /// What it is called: the file's name without its ending, or the folder's, which says which weights speak.
     public let name: String
-    /// The file.
+    /// The file or folder.
     public let path: String
     /// The model.
-    public let transformer: Transformer
+    public let model: any SequenceModel
     /// How text becomes tokens and back.
-    public let tokenizer: ByteLevelBPETokenizer
+    public let tokenizer: any TextTokenizer
+    /// How a text to continue is given to the model.
+    public let prompting: Prompting
 
-    /// Loads a model from a file, which stays mapped: weights are read when they are needed.
+    /// How a text to continue is given to a model.
+    public enum Prompting: String, Sendable, Hashable, CaseIterable {
+        /// As it is: the model learned running text.
+        case text
+        /// As a source whose target the model writes: it learned pairs.
+        case pairs
+    }
+
+    /// The model as a Transformer, if it is one: what has heads to look at.
+    public var transformer: Transformer? { model as? Transformer }
+
+    init(
+        name: String, path: String, model: any SequenceModel, tokenizer: any TextTokenizer, prompting: Prompting
+    ) {
+        self.name = name
+        self.path = path
+        self.model = model
+        self.tokenizer = tokenizer
+        self.prompting = prompting
+    }
+
+    /// Loads a model: a GGUF file of the Llama family, which stays mapped, so that weights are read when they are
+    /// needed, or a folder that training wrote.
     ///
-    /// - Parameter path: A GGUF file of the Llama family.
-    /// - Throws: `PretrainedModelError` when the file is damaged, is of another family or contradicts itself.
+    /// - Parameter path: The file, or the folder.
+    /// - Throws: `PretrainedModelError` when it is damaged, is of another family or contradicts itself.
     public init(path: String) throws(PretrainedModelError) {
+        if ModelFolder.isOne(path) {
+            self = try ModelFolder(path: path).load()
+            return
+        }
         let file: GGUFFile
         do {
             file = try GGUFFile(path: path)
@@ -32,10 +60,10 @@ public struct LanguageModel: Sendable {
     /// - Parameter file: A GGUF file of the Llama family.
     /// - Throws: `PretrainedModelError` when the file is of another family or contradicts itself.
     public init(_ file: GGUFFile) throws(PretrainedModelError) {
-        path = file.file.path
+        let path = file.file.path
         let fileName = path.split(separator: "/").last.map(String.init) ?? path
-        name = fileName.hasSuffix(".gguf") ? String(fileName.dropLast(5)) : fileName
-        transformer = try Transformer(llama: file)
+        let transformer = try Transformer(llama: file)
+        let tokenizer: ByteLevelBPETokenizer
         do {
             tokenizer = try ByteLevelBPETokenizer(file)
         } catch {
@@ -46,33 +74,8 @@ public struct LanguageModel: Sendable {
                 path: path, key: "the number of tokens", value: "\(tokenizer.vocabularySize)",
                 wanted: "\(transformer.configuration.vocabularySize), as the embedding has")
         }
-    }
-
-    /// Returns the most likely continuation, token by token.
-    ///
-    /// - Parameters:
-    ///   - tokens: What to continue, at least one.
-    ///   - maximumCount: How many tokens to append at most.
-    ///   - chunkLength: How many tokens of the prompt to feed at a time; the result does not depend on it beyond
-    ///     rounding.
-    /// - Returns: The new tokens; the last is the end token if the model said it.
-    public func greedyContinuation(
-        of tokens: [Int32], maximumCount: Int, chunkLength: Int = 512
-    ) -> [Int32] {
-        require(!tokens.isEmpty && chunkLength > 0, "There is nothing to continue, or pieces of \(chunkLength).")
-        var state = transformer.initialState(capacity: tokens.count + maximumCount)
-        var result: [Int32] = []
-        var logits: Tensor?
-        for start in stride(from: 0, to: tokens.count, by: chunkLength) {
-            let chunk = tokens[start..<min(start + chunkLength, tokens.count)]
-            logits = transformer.nextTokenLogits(after: [chunk.map(Int.init)], state: &state)
-        }
-        while result.count < maximumCount, let scores = logits?.floats {
-            guard let best = scores.indices.max(by: { scores[$0] < scores[$1] }) else { break }
-            result.append(Int32(best))
-            if Int32(best) == tokenizer.endOfSequenceID { break }
-            logits = result.count < maximumCount ? transformer.nextTokenLogits(after: [[best]], state: &state) : nil
-        }
-        return result
+        self.init(
+            name: fileName.hasSuffix(".gguf") ? String(fileName.dropLast(5)) : fileName, path: path,
+            model: transformer, tokenizer: tokenizer, prompting: .text)
     }
 }

@@ -21,8 +21,8 @@ public struct ModelLocator: Sendable {
 
     /// Returns the path of a model's file.
     ///
-    /// - Parameter reference: A GGUF file, a folder with one, a name in the cache with or without `.gguf`, or
-    ///   `nil` for the default model.
+    /// - Parameter reference: A GGUF file, a folder with one or that training wrote, a name in the cache with or without
+    ///   `.gguf`, or `nil` for the default model.
     /// - Returns: The path of a file that exists.
     /// - Throws: ``PretrainedModelError/notFound(name:tried:fetchCommand:)`` with all that was tried,
     ///   ``PretrainedModelError/ambiguousFolder(path:candidates:)``, or ``PretrainedModelError/emptyName``.
@@ -43,6 +43,7 @@ public struct ModelLocator: Sendable {
     }
 
     private func modelFile(in folder: String) throws(PretrainedModelError) -> String {
+        if ModelFolder.isOne(folder) { return folder }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         let models = names.filter { $0.hasSuffix(".gguf") }.sorted()
         guard models.count == 1 else { throw .ambiguousFolder(path: folder, candidates: models) }

@@ -10,6 +10,10 @@ public enum PretrainedModelError: Error, CustomStringConvertible {
     case ambiguousFolder(path: String, candidates: [String])
     /// The file is damaged or lacks something.
     case unreadableFile(GGUFError)
+    /// A file of parameters is damaged or lacks something.
+    case unreadableTensors(SafetensorsError)
+    /// A model's folder is damaged or lacks something.
+    case unreadableFolder(path: String, reason: String)
     /// The file's tokenizer cannot be used.
     case unusableTokenizer(path: String, TokenizerError)
     /// The file holds a model of another family.
@@ -39,6 +43,8 @@ public enum PretrainedModelError: Error, CustomStringConvertible {
                 : "The folder '\(path)' holds \(candidates.count) models: \(candidates.joined(separator: ", ")). "
                     + "Name one of them."
         case .unreadableFile(let error): return error.description
+        case .unreadableTensors(let error): return error.description
+        case .unreadableFolder(let path, let reason): return "'\(path)' cannot be used: \(reason)."
         case .unusableTokenizer(let path, let error):
             return "The tokenizer in '\(path)' cannot be used: \(error)"
         case .unsupportedArchitecture(let path, let architecture, let supported):

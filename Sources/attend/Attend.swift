@@ -13,12 +13,17 @@ struct Attend: ParsableCommand {
               attend "The FBI is chasing" --target FBI
               attend "The FBI is chasing" --layer 11 --head 4 --steps
 
+            A model of your own text, what it writes, and what it looks at:
+              attend train book.txt --output book
+              attend generate --model book "Once upon a time"
+              attend explain --model book "Once upon a time"
+
             The operator on your own vectors, and on an example that fits the screen:
               attend compute vectors.json --similarity cosine
               attend compute --example
             """,
         version: "0.1.0",
-        subcommands: [ExplainCommand.self, ComputeCommand.self],
+        subcommands: [ExplainCommand.self, TrainCommand.self, GenerateCommand.self, ComputeCommand.self],
         defaultSubcommand: ExplainCommand.self)
 
     static func main() {

@@ -100,12 +100,26 @@ func writeOutput(_ text: String) throws {
     }
 }
 
-/// Reads standard input to its end, or up to a limit.
+/// Reads standard input to its end, or up to a limit, as text.
 ///
 /// The line end that `echo` and editors put last is no part of the text.
 ///
 /// - Throws: `CommandFailure` when it is longer, or no UTF-8.
 func readStandardInput(limit: Int = 64 << 20) throws -> String {
+    let bytes = try readStandardInputBytes(limit: limit)
+    if let offset = bytes.withUnsafeBytes(\.offsetOfInvalidUTF8) {
+        throw CommandFailure.failure(
+            "standard input is not UTF-8 (at byte \(offset)). Convert it, for example with iconv.")
+    }
+    var text = String(decoding: bytes, as: UTF8.self)
+    if text.last?.isNewline == true { text.removeLast() }
+    return text
+}
+
+/// Reads standard input to its end, or up to a limit.
+///
+/// - Throws: `CommandFailure` when it is longer, or cannot be read.
+func readStandardInputBytes(limit: Int = 1 << 30) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
@@ -114,17 +128,10 @@ func readStandardInput(limit: Int = 64 << 20) throws -> String {
             if errno == EINTR { continue }
             throw CommandFailure.failure("cannot read standard input: \(String(cString: strerror(errno))).")
         }
-        if count == 0 { break }
+        if count == 0 { return bytes }
         bytes += buffer[..<count]
         if bytes.count > limit {
             throw CommandFailure.failure("standard input has more than \(limit) bytes; give a shorter text.")
         }
     }
-    if let offset = bytes.withUnsafeBytes(\.offsetOfInvalidUTF8) {
-        throw CommandFailure.failure(
-            "standard input is not UTF-8 (at byte \(offset)). Convert it, for example with iconv.")
-    }
-    var text = String(decoding: bytes, as: UTF8.self)
-    if text.last?.isNewline == true { text.removeLast() }
-    return text
 }

@@ -31,15 +31,15 @@ import Testing
             #expect(explanation.words.map(\.text) == Self.words)
             #expect(explanation.target.index == target)
             #expect(explanation.target.text == Self.words[target])
-            #expect(abs(sum(explanation.words.map(\.attention)) - 1) < 1e-5)
-            #expect(abs(sum(explanation.words.map(\.contribution)) - 1) < 1e-5)
+            #expect(abs(sum(explanation.words.map(\.attentionFigure)) - 1) < 1e-5)
+            #expect(abs(sum(explanation.words.map(\.contributionFigure)) - 1) < 1e-5)
             for (index, word) in explanation.words.enumerated() {
                 #expect(word.isVisible == (index <= target))
                 let effect = try #require(word.effect)
                 #expect(effect >= 0 && effect.isFinite)
-                #expect(word.attention >= 0 && word.contribution >= 0)
+                #expect(word.attentionFigure >= 0 && word.contributionFigure >= 0)
                 if index > target {
-                    #expect(word.attention == 0 && word.contribution == 0 && effect == 0)
+                    #expect(word.attentionFigure == 0 && word.contributionFigure == 0 && effect == 0)
                 }
             }
         }
@@ -65,41 +65,44 @@ import Testing
         }
         for (word, segment) in zip(words.words, merged) {
             let expected =
-                sum(tokens.map { from in sum(from[segment.tokens].map(\.attention)) })
+                sum(tokens.map { from in sum(from[segment.tokens].map(\.attentionFigure)) })
                 / Double(sources.count)
-            #expect(abs(word.attention - expected) < 1e-6)
+            #expect(abs(word.attentionFigure - expected) < 1e-6)
         }
     }
 
     // The definition, from the trace's own numbers and W_O.
     @Test func `contribution is the norm of what a word adds to the residual stream`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        let embeddings = model.transformer.embed([text.ids.map(Int.init)])
+        let embeddings = (try #require(model.transformer)).embed([text.ids.map(Int.init)])
         let query = text.ids.count - 1
-        let trace = model.transformer.trace(embeddings, recording: TraceRequest(weights: query..<query + 1)).trace
+        let trace = (try #require(model.transformer)).trace(
+            embeddings, recording: TraceRequest(weights: query..<query + 1)
+        ).trace
         let tokens = try explanation(.position(query), ExplanationOptions(showsTokens: true, effect: .never)).words
         var shares = [Double](repeating: 0, count: text.ids.count)
-        for (layer, weights) in zip(trace.layers, model.transformer.layers) {
+        for (layer, weights) in zip(trace.layers, try #require(model.transformer).layers) {
             let alpha = try #require(layer.attentionWeights)
             let norms = text.ids.indices.map { key -> Double in
                 let average = (0..<32).map { column in
                     Float(alpha[0, column / 8, 0, key] * layer.values[0, column / 16, key, column % 8])
                 }
-                return norm(matmul(Tensor(average, shape: [1, 32]), weights.outputWeight).doubles)
+                return norm(matmul(Tensor(average, shape: [1, 32]), weights.attention.output.weight).doubles)
             }
             for (index, norm) in norms.enumerated() { shares[index] += norm / sum(norms) / 2 }
         }
-        for (token, share) in zip(tokens, shares) { #expect(abs(token.contribution - share) < 1e-5) }
+        for (token, share) in zip(tokens, shares) { #expect(abs(token.contributionFigure - share) < 1e-5) }
     }
 
     // The definition, one run at a time.
     @Test func `effect is the divergence without the word, in bits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        let embeddings = model.transformer.embed([text.ids.map(Int.init)])
-        let mean = model.transformer.embedding.meanRow.floats
+        let transformer = try #require(model.transformer)
+        let embeddings = transformer.embed([text.ids.map(Int.init)])
+        let mean = transformer.embedding.meanRow.floats
         func prediction(_ embeddings: Tensor) -> [Double] {
-            let hidden = model.transformer.hiddenStates(of: embeddings)
-            let logits = model.transformer.logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
+            let hidden = transformer.hiddenStates(of: embeddings)
+            let logits = transformer.logits(of: hidden).doubles.suffix(model.tokenizer.vocabularySize)
             let exponentials = logits.map { exp($0) }
             return exponentials.map { $0 / sum(exponentials) }
         }
@@ -116,18 +119,18 @@ import Testing
 
     @Test func `a word whose embedding is the mean already has no effect at all`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        var elements = model.transformer.embed([text.ids.map(Int.init)]).floats
+        var elements = (try #require(model.transformer)).embed([text.ids.map(Int.init)]).floats
         let absent = text.wordSegments[1]
         for token in absent.tokens {
             elements.replaceSubrange(
-                token * 32..<(token + 1) * 32, with: model.transformer.embedding.meanRow.floats)
+                token * 32..<(token + 1) * 32, with: (try #require(model.transformer)).embedding.meanRow.floats)
         }
         let embeddings = Tensor(elements, shape: [1, text.ids.count, 32])
-        let hidden = model.transformer.hiddenStates(of: embeddings)
+        let hidden = (try #require(model.transformer)).hiddenStates(of: embeddings)
         let last = hidden.slice(axis: 1, range: text.ids.count - 1..<text.ids.count)
         let lens = EffectLens(
-            model: model.transformer, embeddings: embeddings,
-            logProbabilities: logSoftmax(model.transformer.logits(of: last).floats))
+            model: try #require(model.transformer), embeddings: embeddings,
+            logProbabilities: logSoftmax((try #require(model.transformer)).logits(of: last).floats))
         // The same bits go in, so the same come out, whatever else is in the batch.
         let bits = try lens.bits(of: text.wordSegments)
         #expect(bits[1] == 0)
@@ -160,8 +163,8 @@ import Testing
         let partial = try #require(partials.first)
         #expect(partials.count == 1)
         #expect(partial.words.allSatisfy { $0.effect == nil })
-        #expect(partial.words.map(\.attention) == whole.words.map(\.attention))
-        #expect(partial.words.map(\.contribution) == whole.words.map(\.contribution))
+        #expect(partial.words.map(\.attentionFigure) == whole.words.map(\.attentionFigure))
+        #expect(partial.words.map(\.contributionFigure) == whole.words.map(\.contributionFigure))
         #expect(partial.heading() == whole.heading())
         #expect(whole.text() == whole.heading() + whole.body())
         #expect(whole.heading().split(separator: "\n").count == 1)
@@ -172,8 +175,9 @@ import Testing
 
     @Test func `predicts by the softmax of the logits`() throws {
         let text = try TokenizedText(Self.sentence, model.tokenizer, contextLength: 96)
-        var state = model.transformer.initialState()
-        let logits = model.transformer.nextTokenLogits(after: [text.ids.map(Int.init)], state: &state).doubles
+        var state = (try #require(model.transformer)).initialState()
+        let logits = (try #require(model.transformer)).nextTokenLogits(after: [text.ids.map(Int.init)], state: &state)
+            .doubles
         let exponentials = logits.map { exp($0) }
         let predictions = try explanation(.last, ExplanationOptions(predictionCount: 7)).nextWords
         let best = logits.indices.sorted { (logits[$1], $0) < (logits[$0], $1) }.prefix(7)
@@ -191,8 +195,8 @@ import Testing
         let whole = try model.explanation(of: "The hellos, when", target: .word("hellos"))
         let part = try model.explanation(of: "The hellos")
         for (word, same) in zip(whole.words, part.words) {
-            #expect(abs(word.attention - same.attention) < 1e-6)
-            #expect(abs(word.contribution - same.contribution) < 1e-6)
+            #expect(abs(word.attentionFigure - same.attentionFigure) < 1e-6)
+            #expect(abs(word.contributionFigure - same.contributionFigure) < 1e-6)
             #expect(abs((word.effect ?? -1) - (same.effect ?? -1)) < 1e-5)
         }
         #expect(whole.nextWords.map(\.text) == part.nextWords.map(\.text))
@@ -204,7 +208,7 @@ import Testing
         let model = try LanguageModel(tiny.contents.file())
         let explanation = try model.explanation(of: Self.sentence)
         #expect(explanation.words.map(\.text) == ["<|start|>"] + Self.words)
-        #expect(abs(sum(explanation.words.map(\.attention)) - 1) < 1e-5)
+        #expect(abs(sum(explanation.words.map(\.attentionFigure)) - 1) < 1e-5)
     }
 
     @Test func `takes special tokens in the sentence as plain text`() throws {
@@ -231,7 +235,7 @@ import Testing
         let explanation = try model.explanation(of: "a b")
         #expect(explanation.words.map(\.isSink) == [true, false])
         // "b" is the tokens " " and "b", which see two and three tokens alike.
-        #expect(abs(explanation.words[0].attention - 5.0 / 12) < 1e-5)
+        #expect(abs(explanation.words[0].attentionFigure - 5.0 / 12) < 1e-5)
         #expect(explanation.words[0].attentionWithoutSink == nil)
         let rest = explanation.words.dropFirst().compactMap(\.attentionWithoutSink)
         #expect(abs(sum(rest) - 1) < 1e-6)
@@ -245,7 +249,7 @@ import Testing
         #expect(!spread.text().contains("sink"))
         let first = try model.explanation(of: "a b c", target: .position(0))
         #expect(first.words.allSatisfy { !$0.isSink && $0.attentionWithoutSink == nil })
-        #expect(abs(first.words[0].attention - 1) < 1e-6)
+        #expect(abs(first.words[0].attentionFigure - 1) < 1e-6)
     }
 
     // MARK: - The steps
@@ -272,7 +276,7 @@ import Testing
         let options = ExplanationOptions(layer: 1, head: 2, showsTokens: true, effect: .never)
         let explanation = try explanation(.position(4), options)
         let steps = try #require(explanation.steps)
-        for (word, key) in zip(explanation.words, steps.keys) { #expect(abs(word.attention - key.weight) < 1e-6) }
+        for (word, key) in zip(explanation.words, steps.keys) { #expect(abs(word.attentionFigure - key.weight) < 1e-6) }
     }
 
     @Test func `steps need a layer and a head`() throws {

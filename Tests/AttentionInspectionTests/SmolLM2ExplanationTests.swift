@@ -36,10 +36,10 @@ struct `An explanation by SmolLM2` {
                 let weights = (0..<layers * heads).map {
                     Double(prompt.attentionWeights[($0 * count + last) * count + key])
                 }
-                #expect(abs(word.attention - sum(weights) / Double(layers * heads)) < Self.weightTolerance)
+                #expect(abs(word.attentionFigure - sum(weights) / Double(layers * heads)) < Self.weightTolerance)
             }
             // The first token is a sink in most texts, whatever it is.
-            let hasSink = last > 0 && explanation.words[0].attention >= 0.3
+            let hasSink = last > 0 && explanation.words[0].attentionFigure >= 0.3
             #expect(explanation.words.map(\.isSink) == explanation.words.indices.map { $0 == 0 && hasSink })
             if hasSink { #expect(abs(sum(explanation.words.compactMap(\.attentionWithoutSink)) - 1) < 1e-6) }
 
@@ -95,16 +95,16 @@ struct `An explanation by SmolLM2` {
         for token in word {
             let words = try model.explanation(of: sentence, target: .position(token), options: options).words
             for (index, segment) in text.wordSegments.enumerated() {
-                expected[index] += sum(words[segment.tokens].map(\.attention)) / Double(word.count)
+                expected[index] += sum(words[segment.tokens].map(\.attentionFigure)) / Double(word.count)
             }
         }
-        for (word, expected) in zip(merged.words, expected) { #expect(abs(word.attention - expected) < 1e-5) }
+        for (word, expected) in zip(merged.words, expected) { #expect(abs(word.attentionFigure - expected) < 1e-5) }
     }
 
     @Test func `has an effect of every visible word`() throws {
         let explanation = try model.explanation(of: "The FBI is chasing", target: .word("is"))
-        #expect(abs(sum(explanation.words.map(\.attention)) - 1) < 1e-4)
-        #expect(abs(sum(explanation.words.map(\.contribution)) - 1) < 1e-4)
+        #expect(abs(sum(explanation.words.map(\.attentionFigure)) - 1) < 1e-4)
+        #expect(abs(sum(explanation.words.map(\.contributionFigure)) - 1) < 1e-4)
         for word in explanation.words.prefix(3) { #expect(try #require(word.effect) > 0.01) }
         #expect(explanation.words[3].effect == 0)
         #expect(!explanation.words[3].isVisible)

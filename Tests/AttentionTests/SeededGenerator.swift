@@ -10,7 +10,7 @@ extension SeededGenerator {
     }
 
     /// Returns a tensor of numbers spread evenly over a range, rounded to the type.
-    mutating func tensor(
+    mutating func operand(
         _ shape: [Int], in range: ClosedRange<Double> = -2...2, as type: ElementType = .float32
     ) -> Tensor {
         Tensor(numbers(shape.reduce(1, *), in: range), shape: shape).converted(to: type)

@@ -13,21 +13,11 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
 
     /// What the file is about, by its metadata.
     enum Subject: Sendable, Equatable {
-        /// An ONNX operator that is run here, or PyTorch's attention.
+        /// An ONNX operator, or a module, function or optimizer of PyTorch.
         case operation(String)
-        /// A known subject that is not part of this suite yet.
+        /// A subject that other tests run.
         case later(String)
     }
-
-    /// PyTorch's one function that is run here.
-    static let pyTorchAttention = "torch.nn.functional.scaled_dot_product_attention"
-
-    /// What the fixtures also hold, and no test here runs.
-    private static let laterSubjects: Set<String> = [
-        "CausalConvWithState", "Conv", "LinearAttention",
-        "torch.nn.Conv1d", "torch.nn.MultiheadAttention", "torch.nn.TransformerDecoder", "torch.nn.TransformerEncoder",
-        "sgd", "adam", "adamw",
-    ]
 
     /// Returns what the file is about.
     ///
@@ -41,12 +31,7 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             throw ConformanceProblem(
                 "The metadata names neither an operator, a module, an optimizer nor a text.")
         }
-        if ONNXOperator.all[subject] != nil || subject == Self.pyTorchAttention
-            || pyTorchRecurrences.contains(subject)
-        {
-            return .operation(subject)
-        }
-        if Self.laterSubjects.contains(subject) { return .later(subject) }
+        if ONNXOperator.all[subject] != nil || pyTorchSubjects[subject] != nil { return .operation(subject) }
         throw ConformanceProblem("Nothing is known of '\(subject)'.")
     }
 
@@ -55,11 +40,9 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
         do {
             let file = try SafetensorsFile(path: path)
             switch try subject() {
-            case .later(let subject): return ["\(subject) is not part of this suite yet."]
-            case .operation(Self.pyTorchAttention): return try problemsOfPyTorchAttention(file)
-            case .operation(let module) where pyTorchRecurrences.contains(module):
-                return try problemsOfPyTorchRecurrence(file)
-            case .operation: return try ONNXNode(file).problems()
+            case .later(let subject): return ["\(subject) is run by other tests."]
+            case .operation(let subject):
+                return try pyTorchSubjects[subject]?(file) ?? ONNXNode(file).problems()
             }
         } catch {
             return ["\(error)"]
@@ -92,7 +75,7 @@ struct ConformanceFolder: Sendable {
         }
     }
 
-    /// The cases to run: all but those known not to be part of the suite yet.
+    /// The cases to run: all but those that other tests run.
     ///
     /// A file that nobody understands is among them, and fails.
     var casesToRun: [ConformanceCase] {
@@ -123,7 +106,7 @@ struct ConformanceFolder: Sendable {
 struct ConformanceReport: CustomStringConvertible {
     /// How many cases of each subject pass.
     var passed: [String: Int] = [:]
-    /// How many of each subject are not part of the suite yet.
+    /// How many of each subject other tests run.
     var later: [String: Int] = [:]
     /// What is wrong, with the file's name.
     var problems: [String] = []
@@ -138,7 +121,7 @@ struct ConformanceReport: CustomStringConvertible {
                 : counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
         }
         return
-            "passed: \(list(passed)); not part of this suite yet: \(list(later)); problems: \(problems.count)"
+            "passed: \(list(passed)); run by other tests: \(list(later)); problems: \(problems.count)"
     }
 }
 

@@ -123,6 +123,23 @@ struct ONNXNode {
         return Int(integer)
     }
 
+    /// An attribute that is a list of integers, or `nil` if it is absent.
+    func integers(_ name: String) throws -> [Int]? {
+        guard let value = attributes[name] else { return nil }
+        let integers = value.arrayValue?.compactMap { $0.integerValue.map { Int($0) } }
+        guard let integers, integers.count == value.arrayValue?.count else {
+            throw ConformanceProblem("'\(name)' is no list of integers.")
+        }
+        return integers
+    }
+
+    /// An attribute that is text, or `nil` if it is absent.
+    func string(_ name: String) throws -> String? {
+        guard let value = attributes[name] else { return nil }
+        guard let string = value.stringValue else { throw ConformanceProblem("'\(name)' is no text.") }
+        return string
+    }
+
     /// An attribute that is 0 or 1; 0 if it is absent.
     func flag(_ name: String) throws -> Bool {
         let value = try integer(name) ?? 0
@@ -183,10 +200,13 @@ struct ONNXOperator: Sendable {
     /// The operators by ONNX's names.
     static let all: [String: ONNXOperator] = [
         "Attention": .attention,
+        "CausalConvWithState": .causalConvWithState,
+        "Conv": .conv,
         "GRU": .gru,
         "Gelu": .gelu,
         "LSTM": .lstm,
         "LayerNormalization": .layerNormalization,
+        "LinearAttention": .linearAttention,
         "RMSNormalization": .rmsNormalization,
         "RNN": .rnn,
         "RotaryEmbedding": .rotaryEmbedding,

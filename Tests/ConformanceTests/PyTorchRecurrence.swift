@@ -2,9 +2,6 @@ import Attention
 import ModelFiles
 import SequenceModels
 
-/// PyTorch's recurrent modules.
-let pyTorchRecurrences: Set<String> = ["torch.nn.RNN", "torch.nn.LSTM", "torch.nn.GRU"]
-
 /// Runs a case of PyTorch's recurrent modules, forward and backward, and returns what is wrong: nothing if it passes.
 ///
 /// The tolerance is 1e-5 of the largest element.

@@ -10,17 +10,22 @@ import Testing
     import Darwin
 #endif
 
-/// Calls `body` with the path of a new folder, which is gone afterwards with the files in it.
+/// Calls `body` with the path of a new folder, which is gone afterwards with all that is in it.
 func withTemporaryFolder(_ body: (String) throws -> Void) throws {
     var template = Array("\(TestEnvironment.variable("TMPDIR") ?? "/tmp")/ModelFilesTests.XXXXXX".utf8CString)
     let folder = try #require(mkdtemp(&template)).withMemoryRebound(to: CChar.self, capacity: 1) {
         String(cString: $0)
     }
-    defer {
-        for name in names(in: folder) { unlink("\(folder)/\(name)") }
-        rmdir(folder)
-    }
+    defer { removeFolder(folder) }
     try body(folder)
+}
+
+private func removeFolder(_ folder: String) {
+    for name in names(in: folder) {
+        let path = "\(folder)/\(name)"
+        if unlink(path) != 0 { removeFolder(path) }
+    }
+    rmdir(folder)
 }
 
 /// Returns the names of what is in a folder, sorted.
@@ -37,7 +42,8 @@ func names(in folder: String) -> [String] {
     return names.sorted()
 }
 
-private func write(_ bytes: [UInt8], to path: String) throws {
+/// Writes a file, without any care.
+func write(_ bytes: [UInt8], to path: String) throws {
     let file = try #require(fopen(path, "w"))
     fwrite(bytes, 1, bytes.count, file)
     fclose(file)

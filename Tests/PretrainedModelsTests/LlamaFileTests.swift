@@ -11,8 +11,11 @@ import Testing
 
     private func logits(_ contents: GGUFContents) throws -> [Float] {
         let model = try LanguageModel(contents.file())
-        return model.transformer.logits(of: model.transformer.hiddenStates(of: model.transformer.embed([Self.prompt])))
-            .floats
+        return (try #require(model.transformer)).logits(
+            of: (try #require(model.transformer)).hiddenStates(
+                of: (try #require(model.transformer)).embed([Self.prompt]))
+        )
+        .floats
     }
 
     @Test(arguments: GGUFFile.TensorType.allCases)
@@ -32,7 +35,7 @@ import Testing
 
     @Test func `is described by its configuration`() throws {
         let model = try LanguageModel(TinyLlama().contents.file(path: "/models/tiny.Q8_0.gguf"))
-        let configuration = model.transformer.configuration
+        let configuration = (try #require(model.transformer)).configuration
         #expect(model.name == "tiny.Q8_0")
         #expect(model.path == "/models/tiny.Q8_0.gguf")
         #expect(configuration.modelDimension == 32)
@@ -45,7 +48,7 @@ import Testing
         #expect(configuration.norm == .rms(epsilon: Double(Float(1e-5))))
         // The pairs of GGUF files are neighbours.
         #expect(configuration.positions == .rotary(RotaryEmbedding(dimension: 8, layout: .interleaved)))
-        #expect(model.transformer.outputWeight.rowCount == TinyLlama().tokens.count)
+        #expect((try #require(model.transformer)).outputWeight.rowCount == TinyLlama().tokens.count)
     }
 
     @Test func `has an output matrix of its own where the file has one`() throws {

@@ -30,13 +30,15 @@ struct `SmolLM2 agrees with Transformers` {
 
     @Test(arguments: try ReferencePrompt.all())
     func `on every logit and every attention weight`(prompt: ReferencePrompt) throws {
-        let embeddings = model.transformer.embed([prompt.tokenIDs.map(Int.init)])
+        let embeddings = (try #require(model.transformer)).embed([prompt.tokenIDs.map(Int.init)])
         let length = prompt.tokenIDs.count
-        let (hidden, trace) = model.transformer.trace(embeddings, recording: TraceRequest(weights: 0..<length))
-        let logits = model.transformer.logits(of: hidden.slice(axis: 1, range: length - 1..<length)).floats
+        let (hidden, trace) = (try #require(model.transformer)).trace(
+            embeddings, recording: TraceRequest(weights: 0..<length))
+        let logits = (try #require(model.transformer)).logits(of: hidden.slice(axis: 1, range: length - 1..<length))
+            .floats
         #expect(largestDifference(logits, prompt.lastLogits) <= Self.logitTolerance)
 
-        let configuration = model.transformer.configuration
+        let configuration = (try #require(model.transformer)).configuration
         #expect(prompt.attentionShape == [configuration.layerCount, configuration.headCount, length, length])
         let weights = trace.layers.flatMap { $0.attentionWeights?.floats ?? [] }
         #expect(largestDifference(weights, prompt.attentionWeights) <= Self.weightTolerance)
@@ -47,10 +49,11 @@ struct `SmolLM2 agrees with Transformers` {
     func `with a cache and the prompt fed in pieces, on logits and greedy tokens`(
         prompt: ReferencePrompt, pieceLength: Int
     ) throws {
-        var state = model.transformer.initialState()
+        let transformer = try #require(model.transformer)
+        var state = transformer.initialState()
         var logits: [Float] = []
         func read(_ tokens: some Collection<Int32>) {
-            logits = model.transformer.nextTokenLogits(after: [tokens.map(Int.init)], state: &state).floats
+            logits = transformer.nextTokenLogits(after: [tokens.map(Int.init)], state: &state).floats
         }
         for start in stride(from: 0, to: prompt.tokenIDs.count, by: pieceLength) {
             read(prompt.tokenIDs[start..<min(start + pieceLength, prompt.tokenIDs.count)])

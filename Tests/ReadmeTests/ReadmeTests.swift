@@ -70,7 +70,7 @@ struct Minkowski: Similarity {
         let model = try LanguageModel(path: ModelLocator().path(of: nil))
         let explanation = try model.explanation(of: "The FBI is chasing", target: .word("chasing"))
         for word in explanation.words {
-            print(word.text, word.attention, word.contribution, word.effect ?? .nan)
+            print(word.text, word.attention ?? .nan, word.contribution ?? .nan, word.effect ?? .nan)
         }
         print(explanation.nextWords[0].text)  // " a"
 

@@ -38,6 +38,7 @@ struct PlainTransformer {
             let numbers = generator.floats(count, bound: 0.5).map { 1 + $0 }
             return (numbers.map(Double.init), Tensor(numbers, shape: [count]))
         }
+        func norm(_ weight: Tensor) -> Norm { Norm(.rms(epsilon: 1e-5), weight: weight) }
         let queryWidth = headCount * headDimension
         let keyWidth = keyValueHeadCount * headDimension
         let embedding = matrix(vocabulary, width)
@@ -51,9 +52,15 @@ struct PlainTransformer {
                     attentionNorm: attentionNorm.0, feedForwardNorm: feedForwardNorm.0, query: query.0, key: key.0,
                     value: value.0, output: output.0, gate: gate.0, up: up.0, down: down.0),
                 TransformerLayer(
-                    attentionNorm: attentionNorm.1, queryWeight: query.1, keyWeight: key.1, valueWeight: value.1,
-                    outputWeight: output.1, feedForwardNorm: feedForwardNorm.1, gateWeight: gate.1, upWeight: up.1,
-                    downWeight: down.1)
+                    attentionNorm: norm(attentionNorm.1),
+                    attention: MultiHeadAttention(
+                        headCount: headCount, keyValueHeadCount: keyValueHeadCount, query: Projection(weight: query.1),
+                        key: Projection(weight: key.1), value: Projection(weight: value.1),
+                        output: Projection(weight: output.1)),
+                    feedForwardNorm: norm(feedForwardNorm.1),
+                    feedForward: FeedForward(
+                        .swiGLU, gate: Projection(weight: gate.1), up: Projection(weight: up.1),
+                        down: Projection(weight: down.1)))
             )
         }
         let finalNorm = vector(width)
@@ -61,7 +68,8 @@ struct PlainTransformer {
         self.finalNorm = finalNorm.0
         layers = pairs.map(\.0)
         model = Transformer(
-            configuration: configuration, embedding: embedding.1, layers: pairs.map(\.1), finalNorm: finalNorm.1)
+            configuration: configuration, embedding: embedding.1,
+            stack: TransformerStack(layers: pairs.map(\.1), finalNorm: norm(finalNorm.1)))
     }
 
     /// The logits after each token, `[T][V]`, one number after the other.

@@ -135,7 +135,7 @@ import Testing
                 alpha.doubles, try #require(again.weights).slice(axis: 2, range: 2..<7).doubles, within: 1e-5)
             expectClose(
                 layer.attentionOutput.doubles,
-                matmul(layer.headOutputs.mergingHeads(), weights.outputWeight).doubles)
+                matmul(layer.headOutputs.mergingHeads(), weights.attention.output.weight).doubles)
 
             for batch in 0..<2 {
                 for head in 0..<headCount {

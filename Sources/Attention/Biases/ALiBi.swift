@@ -3,10 +3,31 @@
 /// Press et al., "Train Short, Test Long", 2021 (arXiv:2108.12409).
 struct ALiBi: BiasRule {
     let slopes: [Double]
+    /// What the slopes were read from, where they came as a tensor.
+    let source: Tensor?
     let offsets: PerSequence
 
+    init(_ slopes: [Double], offsets: PerSequence) {
+        self.slopes = slopes
+        source = nil
+        self.offsets = offsets
+    }
+
+    init(_ slopes: Tensor, offsets: PerSequence) {
+        require(
+            slopes.rank == 1 && slopes.elementType.isFloatingPoint,
+            "ALiBi needs slopes [H], not \(slopes.elementType) \(slopes.shape).")
+        self.slopes = slopes.doubles
+        source = slopes
+        self.offsets = offsets
+    }
+
     func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
-        -slopes[head] * Double(abs(query + offsets[batch] - key))
+        -slopes[head] * Double(distance(batch: batch, query: query, key: key))
+    }
+
+    func distance(batch: Int, query: Int, key: Int) -> Int {
+        abs(query + offsets[batch] - key)
     }
 
     func problem(for shape: AttentionShape) -> String? {
@@ -25,7 +46,7 @@ extension ScoreBias {
     ///   - offset: The position of the first query less that of the first key.
     /// - Returns: The bias.
     public static func alibi(slopes: [Double], offset: Int = 0) -> ScoreBias {
-        ScoreBias(ALiBi(slopes: slopes, offsets: .shared(offset)))
+        ScoreBias(ALiBi(slopes, offsets: .shared(offset)))
     }
 
     /// As ``alibi(slopes:offset:)``, with an offset per sequence of the batch.
@@ -35,7 +56,27 @@ extension ScoreBias {
     ///   - offsets: One per sequence.
     /// - Returns: The bias.
     public static func alibi(slopes: [Double], offsets: [Int]) -> ScoreBias {
-        ScoreBias(ALiBi(slopes: slopes, offsets: .each(offsets)))
+        ScoreBias(ALiBi(slopes, offsets: .each(offsets)))
+    }
+
+    /// As ``alibi(slopes:offset:)``, with slopes that may be tracked.
+    ///
+    /// - Parameters:
+    ///   - slopes: `[H]`.
+    ///   - offset: The position of the first query less that of the first key.
+    /// - Returns: The bias.
+    public static func alibi(slopes: Tensor, offset: Int = 0) -> ScoreBias {
+        ScoreBias(ALiBi(slopes, offsets: .shared(offset)))
+    }
+
+    /// As ``alibi(slopes:offsets:)``, with slopes that may be tracked.
+    ///
+    /// - Parameters:
+    ///   - slopes: `[H]`.
+    ///   - offsets: One per sequence.
+    /// - Returns: The bias.
+    public static func alibi(slopes: Tensor, offsets: [Int]) -> ScoreBias {
+        ScoreBias(ALiBi(slopes, offsets: .each(offsets)))
     }
 
     /// Returns the paper's slopes: 2^(-8/H), 2^(-16/H), …; for a number of heads that is no power of two, those

@@ -30,6 +30,29 @@ public struct ScoreBias: Sendable {
         ScoreBias(rules: left.rules + right.rules)
     }
 
+    /// For each rule, the tensor that it was made from, if any.
+    var sources: [Tensor?] {
+        rules.map { rule in
+            switch rule {
+            case let rule as TensorBias: rule.source
+            case let rule as ALiBi: rule.source
+            default: nil
+            }
+        }
+    }
+
+    /// The same numbers without a past.
+    var detached: ScoreBias {
+        ScoreBias(
+            rules: rules.map { rule in
+                switch rule {
+                case let rule as TensorBias: TensorBias(rule.source.detached)
+                case let rule as ALiBi: ALiBi(rule.slopes, offsets: rule.offsets)
+                default: rule
+                }
+            })
+    }
+
     /// Returns what is added to one score.
     func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
         rules.reduce(0) { $0 + $1.value(batch: batch, head: head, query: query, key: key) }

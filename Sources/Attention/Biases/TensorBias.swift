@@ -1,7 +1,14 @@
 /// A tensor of numbers to add.
 struct TensorBias: BiasRule {
+    /// What the bias was made from, tracked or not.
+    let source: Tensor
     /// Readable by pair.
     let values: Tensor
+
+    init(_ source: Tensor) {
+        self.source = source
+        values = source.readableByPair()
+    }
 
     func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
         var value = 0.0
@@ -28,11 +35,11 @@ struct TensorBias: BiasRule {
 extension ScoreBias {
     /// Numbers to add to the scores.
     ///
-    /// - Parameter values: Floating-point, of a shape that broadcasts to `[B, H, T_q, T_k]`.
+    /// - Parameter values: Floating-point, of a shape that broadcasts to `[B, H, T_q, T_k]`; may be tracked.
     /// - Returns: The bias.
     public static func tensor(_ values: Tensor) -> ScoreBias {
         require(values.elementType.isFloatingPoint, "A bias holds numbers, not \(values.elementType).")
         require(values.rank <= 4, "A bias has at most 4 dimensions, not \(values.shape).")
-        return ScoreBias(TensorBias(values: values.readableByPair()))
+        return ScoreBias(TensorBias(values))
     }
 }

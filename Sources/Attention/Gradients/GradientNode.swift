@@ -73,10 +73,9 @@ extension Tensor {
 
     /// Returns this result with the way back to its operands, if any of them is tracked.
     ///
-    /// - Parameters:
-    ///   - operands: What it was computed from, `nil` for those that are absent.
-    ///   - backward: Returns the gradient of each operand, of its shape, from the result's. It holds `detached`
-    ///     tensors only: a tracked one would hold its whole past a second time.
+    /// `operands` are what it was computed from, `nil` for those that are absent. `backward` returns the gradient of each,
+    /// of its shape, from the result's; it holds `detached` tensors only, since a tracked one would hold its whole past a
+    /// second time.
     func recorded(from operands: [Tensor?], backward: @escaping GradientNode.Backward) -> Tensor {
         guard isRecorded(operands) else { return detached }
         return with(node: GradientNode(inputs: operands.map { $0?.node }, backward: backward))

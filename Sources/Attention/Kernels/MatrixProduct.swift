@@ -3,7 +3,7 @@ struct MatrixOperand<Scalar> {
     var start: UnsafePointer<Scalar>
     /// How far apart the elements of a column are.
     let rowStride: Int
-    /// How far apart the elements of a row are. Either stride is 1.
+    /// How far apart the elements of a row are; either stride is 1.
     let columnStride: Int
 
     /// A matrix whose rows lie `rowStride` apart.
@@ -47,7 +47,10 @@ struct PackedMatrix<Scalar: KernelScalar>: Sendable {
 
     /// Packs a matrix.
     ///
-    /// - Parameter matrix: `[depth, columns]`.
+    /// - Parameters:
+    ///   - matrix: `[depth, columns]`.
+    ///   - depth: How many rows it has.
+    ///   - columns: How many columns it has.
     init(_ matrix: MatrixOperand<Scalar>, depth: Int, columns: Int) {
         self.depth = depth
         self.columns = columns
@@ -86,7 +89,11 @@ extension MatrixOperand where Scalar: KernelScalar {
 /// - Parameters:
 ///   - a: `[rows, depth]`.
 ///   - b: `[depth, columns]`.
-///   - out: `[rows, columns]`, its rows `outStride` apart; overlaps neither operand.
+///   - rows: The rows of `a` and of the product.
+///   - columns: The columns of `b` and of the product.
+///   - depth: The columns of `a`, which are the rows of `b`.
+///   - out: `[rows, columns]`; overlaps neither operand.
+///   - outStride: How far apart its rows are.
 ///   - bias: `[columns]`: what the sums of every row begin with.
 ///   - isAccumulating: Whether the sums begin with what `out` holds; then there is no bias.
 func multiply<Scalar: KernelScalar>(
@@ -129,7 +136,9 @@ func multiply<Scalar: KernelScalar>(
 /// - Parameters:
 ///   - a: `[rows, depth]`.
 ///   - b: `[depth, columns]`.
-///   - out: `[rows, columns]`, its rows `outStride` apart; overlaps neither operand.
+///   - rows: The rows of `a` and of the product.
+///   - out: `[rows, columns]`; overlaps neither operand.
+///   - outStride: How far apart its rows are.
 ///   - bias: `[columns]`: what the sums of every row begin with.
 ///   - isAccumulating: Whether the sums begin with what `out` holds; then there is no bias.
 func multiply<Scalar: KernelScalar>(
@@ -170,8 +179,10 @@ private struct Product<Scalar: KernelScalar> {
 
     /// Computes blocks of the output in parallel.
     ///
-    /// - Parameter panelsOfColumns: Called with columns; calls its argument with each part of the depth in ascending
-    ///   order, the panel of these where the columns begin, and how far apart panels are.
+    /// - Parameters:
+    ///   - columnBlock: How many columns a block has: whole panels.
+    ///   - panelsOfColumns: Called with columns; calls its argument with each part of the depth in ascending order, the
+    ///     panel of these where the columns begin, and how far apart panels are.
     func compute(
         columnBlock: Int,
         _ panelsOfColumns: (

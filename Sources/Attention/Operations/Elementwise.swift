@@ -20,7 +20,7 @@ func forEachPiece(of count: Int, by pieceLength: Int = 16_384, _ body: (Range<In
     parallel(blocks(of: count, by: pieceLength)) { piece in body(range(piece, by: pieceLength, upTo: count)) }
 }
 
-/// Returns `operation(x)` for each element: float64 for float64, else float32. The operation is called on several threads.
+/// Returns `operation(x)` for each element, in parallel: float64 for float64, else float32.
 @inline(__always)
 func mapElements<Scalar: KernelScalar>(_ x: Tensor, as type: Scalar.Type, _ operation: (Scalar) -> Scalar) -> Tensor {
     let input = x.detached.converted(to: Scalar.elementType).contiguous()
@@ -33,8 +33,7 @@ func mapElements<Scalar: KernelScalar>(_ x: Tensor, as type: Scalar.Type, _ oper
     return result
 }
 
-/// Returns `operation(x, y)` for each pair of elements of two tensors of one shape, or where `y`'s shape is the end
-/// of `x`'s. The operation is called on several threads.
+/// Returns `operation(x, y)` for each pair of elements, in parallel; the shape of `y` broadcasts to that of `x`.
 @inline(__always)
 func mapElements<Scalar: KernelScalar>(
     _ x: Tensor, _ y: Tensor, as type: Scalar.Type, _ operation: (Scalar, Scalar) -> Scalar

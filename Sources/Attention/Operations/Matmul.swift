@@ -1,21 +1,25 @@
 internal import CAttentionKernels
 
-/// Returns `x · Wᵀ`: each row of `x` times each row of the weights.
+/// Returns `x · Wᵀ + b`: each row of `x` times each row of the weights.
 ///
 /// Sums are float32 along the columns, in an order that does not depend on the number of rows: a row's result
-/// has the same bits in every batch.
+/// has the same bits in every batch. Where gradients are recorded, ``linear(_:weight:bias:)`` is called instead, with all
+/// weights decoded.
 ///
 /// - Parameters:
 ///   - x: `[…, columns]`, floating-point.
 ///   - weights: `[rows, columns]`, as a checkpoint stores a linear layer.
-/// - Returns: `[…, rows]`, float32.
+///   - bias: `[rows]`, or none.
+/// - Returns: `[…, rows]`, float32; float64 where `x` and the tensor of the weights are.
 /// - Precondition: The last extent of `x` is the number of columns.
 /// - Complexity: O(rows · x's elements) time; one block of decoded weights per thread.
-public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
+public func matmul(_ x: Tensor, _ weights: WeightMatrix, bias: Tensor? = nil) -> Tensor {
     require(
         x.rank >= 1 && x.shape.last == weights.columnCount,
         "\(x.shape) cannot be multiplied by weights [\(weights.rowCount), \(weights.columnCount)]: the last extent "
             + "must be \(weights.columnCount).")
+    let isDouble = x.elementType == .float64 && weights.tensor?.elementType == .float64
+    if isDouble || isRecorded([x, weights.tensor, bias]) { return linear(x, weight: weights.decoded, bias: bias) }
     let input = x.converted(to: .float32).contiguous()
     let (columns, outputs) = (weights.columnCount, weights.rowCount)
     let rows = Tensor.elementCount(of: Array(x.shape.dropLast()))
@@ -46,5 +50,5 @@ public func matmul(_ x: Tensor, _ weights: WeightMatrix) -> Tensor {
             multiply(decoded)
         }
     }
-    return result
+    return bias.map { result + $0 } ?? result
 }

@@ -10,9 +10,9 @@
 /// position, so that their dot product depends on the distance alone.
 ///
 /// Su et al., "RoFormer", 2021 (arXiv:2104.09864), equation 34.
-public struct RotaryEmbedding: Sendable, Hashable {
+public struct RotaryEmbedding: Sendable, Hashable, Codable {
     /// Which elements form a pair.
-    public enum Layout: Sendable, Hashable {
+    public enum Layout: String, Sendable, Hashable, Codable {
         /// Element `i` with `i + D/2`: checkpoints in safetensors.
         case half
         /// Element `2i` with `2i + 1`: Llama checkpoints in GGUF.
@@ -20,7 +20,7 @@ public struct RotaryEmbedding: Sendable, Hashable {
     }
 
     /// How the angles are changed for contexts longer than those trained on.
-    public enum Scaling: Sendable, Hashable {
+    public enum Scaling: Sendable, Hashable, Codable {
         /// Not at all.
         case none
         /// Positions are divided by a factor. Chen et al., 2023 (arXiv:2306.15595).
@@ -85,42 +85,64 @@ public struct RotaryEmbedding: Sendable, Hashable {
         }
     }
 
+    /// Returns the cosines and sines that rotate tokens at given positions, to be used for many layers.
+    ///
+    /// - Parameters:
+    ///   - positions: The position of each of the `T` tokens of each sequence, `[B][T]`.
+    ///   - elementType: float32 or float64.
+    /// - Returns: `[B, T, dimension / 2]` each, for ``rotate(_:cosines:sines:layout:)``.
+    public func angles(
+        positions: [[Int]], elementType: ElementType = .float32
+    ) -> (cosines: Tensor, sines: Tensor) {
+        let frequencies = frequencies
+        let length = positions.first?.count ?? 0
+        require(
+            positions.allSatisfy { $0.count == length },
+            "Sequences of \(positions.map(\.count)) positions do not make a batch.")
+        // Most batches have the same positions in each sequence.
+        let isShared = positions.allSatisfy { $0 == positions[0] }
+        var (cosines, sines): ([Double], [Double]) = ([], [])
+        for position in (isShared ? positions.prefix(1) : positions[...]).joined() {
+            for frequency in frequencies {
+                cosines.append(cos(Double(position) * frequency))
+                sines.append(sin(Double(position) * frequency))
+            }
+        }
+        func tensor(_ numbers: [Double]) -> Tensor {
+            let extents = [isShared ? min(1, positions.count) : positions.count, length, dimension / 2]
+            return Tensor(numbers, shape: extents).converted(to: elementType)
+                .expanded(to: [positions.count, length, dimension / 2])
+        }
+        return (tensor(cosines), tensor(sines))
+    }
+
     /// Returns `x` rotated.
     ///
     /// - Parameters:
     ///   - x: `[B, H, T, D]`, with `D` at least ``dimension``.
     ///   - positions: The position of each of the `T` tokens of each sequence, `[B][T]`.
-    /// - Returns: A contiguous float32 tensor of the same shape.
+    /// - Returns: A contiguous tensor of the same shape: float64 for float64, else float32.
     public func callAsFunction(_ x: Tensor, positions: [[Int]]) -> Tensor {
         require(x.rank == 4, "Rotary embedding takes [B, H, T, D], not \(x.shape).")
         require(
             positions.map(\.count) == [Int](repeating: x.shape[2], count: x.shape[0]),
             "There are positions for \(positions.map(\.count)) tokens, but x is \(x.shape).")
-        let frequencies = frequencies
-        var cosines: [Float] = []
-        var sines: [Float] = []
-        for position in positions.joined() {
-            for frequency in frequencies {
-                cosines.append(Float(cos(Double(position) * frequency)))
-                sines.append(Float(sin(Double(position) * frequency)))
-            }
-        }
-        let extents = [x.shape[0], x.shape[2], dimension / 2]
-        return rotate(
-            x, cosines: Tensor(cosines, shape: extents), sines: Tensor(sines, shape: extents), layout: layout)
+        let (cosines, sines) = angles(positions: positions, elementType: computedType(x))
+        return rotate(x, cosines: cosines, sines: sines, layout: layout)
     }
 }
 
 /// Returns `x` with pairs of elements rotated by given angles.
 ///
-/// A pair `(a, b)` becomes `(a cos - b sin, b cos + a sin)`. Elements beyond the pairs stay as they are.
+/// A pair `(a, b)` becomes `(a cos - b sin, b cos + a sin)`. Elements beyond the pairs stay as they are. Gradients reach
+/// `x`, not the angles.
 ///
 /// - Parameters:
 ///   - x: `[B, H, T, D]`.
 ///   - cosines: `[B, T, P]` with `2P ≤ D`.
 ///   - sines: `[B, T, P]`.
 ///   - layout: Which elements form a pair.
-/// - Returns: A contiguous float32 tensor of the same shape.
+/// - Returns: A contiguous tensor of the same shape: float64 for float64, else float32.
 public func rotate(_ x: Tensor, cosines: Tensor, sines: Tensor, layout: RotaryEmbedding.Layout) -> Tensor {
     require(x.rank == 4 && cosines.rank == 3, "Rotation takes [B, H, T, D] and [B, T, P].")
     let pairCount = cosines.shape[2]
@@ -128,26 +150,43 @@ public func rotate(_ x: Tensor, cosines: Tensor, sines: Tensor, layout: RotaryEm
         cosines.shape == [x.shape[0], x.shape[2], pairCount] && sines.shape == cosines.shape
             && 2 * pairCount <= x.shape[3],
         "Angles of shapes \(cosines.shape) and \(sines.shape) do not fit \(x.shape).")
-    let result = x.copied(to: .float32)
-    let cosine = cosines.converted(to: .float32).contiguous()
-    let sine = sines.converted(to: .float32).contiguous()
+    return x.elementType == .float64
+        ? rotate(x, cosines, sines, layout, as: Double.self) : rotate(x, cosines, sines, layout, as: Float.self)
+}
+
+private func rotate<Scalar: KernelScalar>(
+    _ x: Tensor, _ cosines: Tensor, _ sines: Tensor, _ layout: RotaryEmbedding.Layout, as type: Scalar.Type
+) -> Tensor {
+    let cosines = cosines.detached.converted(to: Scalar.elementType).contiguous()
+    let sines = sines.detached.converted(to: Scalar.elementType).contiguous()
+    return rotated(x.detached, cosines, sines, direction: Scalar(1), layout).recorded(from: [x]) { gradient, _ in
+        // A rotation's transpose is the rotation back.
+        [rotated(gradient, cosines, sines, direction: Scalar(-1), layout)]
+    }
+}
+
+private func rotated<Scalar: KernelScalar>(
+    _ x: Tensor, _ cosines: Tensor, _ sines: Tensor, direction: Scalar, _ layout: RotaryEmbedding.Layout
+) -> Tensor {
+    let result = x.copied(to: Scalar.elementType)
+    let (cosine, sine) = (cosines.pointer(as: Scalar.self), sines.pointer(as: Scalar.self))
     let (headCount, length, dimension) = (x.shape[1], x.shape[2], x.shape[3])
+    let pairCount = cosines.shape[2]
     // A pair's elements are `gap` apart, and pairs `step`.
     let (gap, step) = layout == .half ? (pairCount, 1) : (1, 2)
     parallel(x.shape[0] * headCount) { item in
         let batch = item / headCount
         for token in 0..<length {
-            let row = result.pointer(as: Float.self) + (item * length + token) * dimension
+            let row = result.pointer(as: Scalar.self) + (item * length + token) * dimension
             let angle = (batch * length + token) * pairCount
             for pair in 0..<pairCount {
-                let (c, s) = (
-                    cosine.pointer(as: Float.self)[angle + pair], sine.pointer(as: Float.self)[angle + pair]
-                )
+                let (c, s) = (cosine[angle + pair], direction * sine[angle + pair])
                 let (a, b) = (row[pair * step], row[pair * step + gap])
                 row[pair * step] = a * c - b * s
                 row[pair * step + gap] = b * c + a * s
             }
         }
     }
+    withExtendedLifetime((cosines, sines)) {}
     return result
 }

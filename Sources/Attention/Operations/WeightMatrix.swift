@@ -2,7 +2,8 @@ internal import CAttentionKernels
 
 /// A matrix of weights `[rows, columns]`, stored as a checkpoint stores it: what ``matmul(_:_:)`` multiplies by.
 ///
-/// The quantised formats are GGUF's. A row is decoded to float32 when it is needed, and never kept.
+/// The quantised formats are GGUF's. A row is decoded to float32 when it is needed, and never kept. A matrix that was
+/// made from a tensor keeps it: gradients reach it, if it is tracked.
 public struct WeightMatrix: Sendable {
     /// How weights are stored.
     public enum Format: String, Sendable, CaseIterable {
@@ -54,8 +55,10 @@ public struct WeightMatrix: Sendable {
     public let rowCount: Int
     /// The number of columns: inputs.
     public let columnCount: Int
-    /// How the weights are stored.
+    /// How the weights are stored; of float64 ones, how those that are decoded row by row are.
     public let format: Format
+    /// The tensor that the matrix was made from, if it was made from one.
+    public let tensor: Tensor?
     private let storage: TensorStorage
     private let byteOffset: Int
 
@@ -81,26 +84,32 @@ public struct WeightMatrix: Sendable {
         self.rowCount = rowCount
         self.columnCount = columnCount
         self.format = format
+        tensor = nil
         storage = TensorStorage(sharing: bytes, owner: owner)
         byteOffset = 0
     }
 
     /// Creates a matrix from a tensor.
     ///
-    /// - Parameter tensor: `[rows, columns]`, of type float32, float16 or bfloat16.
+    /// - Parameter tensor: `[rows, columns]`, floating-point; it may be tracked.
     public init(_ tensor: Tensor) {
         require(tensor.rank == 2, "A weight matrix has two dimensions, not \(tensor.shape).")
-        let whole = tensor.contiguous()
+        var stored = tensor.detached
         switch tensor.elementType {
         case .float32: format = .float32
         case .float16: format = .float16
         case .bfloat16: format = .bfloat16
+        case .float64:
+            format = .float32
+            stored = stored.converted(to: .float32)
         default: stop("A weight matrix holds floating-point numbers, not \(tensor.elementType).")
         }
+        stored = stored.contiguous()
+        self.tensor = tensor
         rowCount = tensor.shape[0]
         columnCount = tensor.shape[1]
-        storage = whole.storage
-        byteOffset = whole.offset * whole.elementType.byteCount
+        storage = stored.storage
+        byteOffset = stored.offset * stored.elementType.byteCount
     }
 
     var rowByteCount: Int { columnCount / format.blockLength * format.blockByteCount }
@@ -108,11 +117,15 @@ public struct WeightMatrix: Sendable {
     /// The number of bytes that the weights take.
     public var byteCount: Int { rowCount * rowByteCount }
 
-    /// Returns rows as float32, `[indices.count, columns]`: an embedding's look-up.
+    /// The weights as a tensor to differentiate by: the one that the matrix was made from, or all rows, decoded.
+    public var decoded: Tensor { tensor ?? rows(Array(0..<rowCount)) }
+
+    /// Returns rows, `[indices.count, columns]`: an embedding's look-up.
     ///
     /// - Parameter indices: From 0 to less than ``rowCount``.
-    /// - Returns: One row per index.
+    /// - Returns: One row per index: float64 where the matrix was made from such a tensor, else float32.
     public func rows(_ indices: [Int]) -> Tensor {
+        if let tensor { return embedding(weight: tensor, indices: indices) }
         let result = Tensor(uninitialized: [indices.count, columnCount], elementType: .float32)
         for (place, index) in indices.enumerated() {
             require(0..<rowCount ~= index, "Row \(index) was asked for, but there are \(rowCount).")

@@ -43,6 +43,8 @@ public struct AttentionOperation: Sendable {
 
     /// Returns, for each query, the average of the values weighted by how well their keys match.
     ///
+    /// Recorded where queries, keys, values, a tensor of the bias, the sinks or a tensor of the measure is tracked.
+    ///
     /// - Parameters:
     ///   - queries: `[B, H, T_q, D]`, floating-point, any strides.
     ///   - keys: `[B, G, T_k, D_k]`; `G` divides `H`, and query head `h` uses key head `h / (H / G)`.
@@ -59,15 +61,25 @@ public struct AttentionOperation: Sendable {
     ///   - keys: `[B, G, T_k, D_k]`.
     ///   - values: `[B, G, T_k, D_v]`.
     ///   - request: What to return beside the output.
-    /// - Returns: The output and what was asked for.
+    /// - Returns: The output, and what was asked for, through which no gradient passes.
     public func callAsFunction(
         queries: Tensor, keys: Tensor, values: Tensor, returning request: AttentionRequest
     ) -> AttentionResult {
         let shape = validated(queries: queries, keys: keys, values: values)
-        if queries.elementType == .float64 {
-            return TiledAttention<Double>(self, shape, queries, keys, values).run(request)
+        return queries.elementType == .float64
+            ? run(shape, queries, keys, values, request, as: Double.self)
+            : run(shape, queries, keys, values, request, as: Float.self)
+    }
+
+    private func run<Scalar: KernelScalar>(
+        _ shape: AttentionShape, _ queries: Tensor, _ keys: Tensor, _ values: Tensor, _ request: AttentionRequest,
+        as type: Scalar.Type
+    ) -> AttentionResult {
+        let form = similarity.form(queryDimension: shape.queryDimension)
+        if isRecorded([queries, keys, values, sinks] + bias.sources + form.parameters) {
+            return recorded(shape, form, queries, keys, values, request, as: type)
         }
-        return TiledAttention<Float>(self, shape, queries, keys, values).run(request)
+        return TiledAttention<Scalar>(self, shape, queries, keys, values, form: form).run(request)
     }
 
     /// Returns what does not fit together in a call with these operands, or `nil`.
@@ -210,7 +222,7 @@ public struct AttentionResult: Sendable {
 ///   block of scores per thread.
 ///
 /// Dao et al., "FlashAttention", 2022 (arXiv:2205.14135). Sums are kept in `Float` for every element type but
-/// float64, where they are kept in `Double`.
+/// float64, where they are kept in `Double`. The gradients of tracked operands take memory linear in the length too.
 public func attention(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: some Similarity = .scaledDotProduct,
     mask: AttentionMask = .none, bias: ScoreBias = .none, softCap: Double? = nil, sinks: Tensor? = nil

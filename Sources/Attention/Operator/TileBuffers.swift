@@ -11,14 +11,14 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
 
     init(_ call: TiledAttention<Scalar>) {
         let form = call.form
-        queryRows = readableRows(of: call.queries, mappedBy: form.queries)
-        let keys = readableRows(of: call.keys, mappedBy: form.keys)
-        valueRows = readableRows(of: call.values, mappedBy: .identity)
+        queryRows = readableRows(of: call.queries, mappedBy: form.queries, as: Scalar.self)
+        let keys = readableRows(of: call.keys, mappedBy: form.keys, as: Scalar.self)
+        valueRows = readableRows(of: call.values, mappedBy: .identity, as: Scalar.self)
         featureCount = keys.shape[3]
         require(
             !call.paths.contains(.packed) || queryRows.shape[3] == featureCount,
             "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
-        packed = call.paths.contains(.packed) ? transposed(keys, as: Scalar.self) : keys
+        packed = call.paths.contains(.packed) ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
         keyRows = keys
         if case .additive(let tensor) = form.operation {
             require(
@@ -27,10 +27,6 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
             weights = tensor.converted(to: Scalar.elementType).contiguous()
         } else {
             weights = Tensor(zeros: [0], elementType: Scalar.elementType)
-        }
-        func readableRows(of tensor: Tensor, mappedBy map: ScoreForm.FeatureMap) -> Tensor {
-            if case .identity = map, TileOperandBuffers.isReadable(tensor) { return tensor }
-            return mapped(tensor, by: map, as: Scalar.self)
         }
     }
 
@@ -73,8 +69,16 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     }
 }
 
+/// Returns φ(row) for each row: the tensor itself where that is what the kernels read.
+func readableRows<Scalar: KernelScalar>(
+    of tensor: Tensor, mappedBy map: ScoreForm.FeatureMap, as type: Scalar.Type
+) -> Tensor {
+    if case .identity = map, TileOperandBuffers<Scalar>.isReadable(tensor) { return tensor }
+    return mapped(tensor, by: map, as: type)
+}
+
 /// Returns φ(row) for each row of `[B, H, T, D]`: `[B, H, T, F]`, contiguous.
-private func mapped<Scalar: KernelScalar>(
+func mapped<Scalar: KernelScalar>(
     _ tensor: Tensor, by map: ScoreForm.FeatureMap, as type: Scalar.Type
 ) -> Tensor {
     let (batchCount, headCount, length, dimension) = (
@@ -138,15 +142,15 @@ private func normalize<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>
     for index in 0..<count { row[index] = norm == 0 ? 0 : Scalar(Double(row[index]) / norm) }
 }
 
-/// Returns `[B, G, T, F]` with each block of `TileSize.keys` rows transposed.
-private func transposed<Scalar: KernelScalar>(_ rows: Tensor, as type: Scalar.Type) -> Tensor {
+/// Returns `[B, G, T, F]` with each block of so many rows transposed.
+func transposed<Scalar: KernelScalar>(_ rows: Tensor, inBlocksOf size: Int, as type: Scalar.Type) -> Tensor {
     let (headCount, length, featureCount) = (rows.shape[1], rows.shape[2], rows.shape[3])
     let result = Tensor(uninitialized: rows.shape, elementType: Scalar.elementType)
-    let blockCount = blocks(of: length, by: TileSize.keys)
+    let blockCount = blocks(of: length, by: size)
     parallel(rows.shape[0] * headCount * blockCount) { item in
         let (sequence, block) = item.quotientAndRemainder(dividingBy: blockCount)
         let (batch, head) = sequence.quotientAndRemainder(dividingBy: headCount)
-        let keys = range(block, by: TileSize.keys, upTo: length)
+        let keys = range(block, by: size, upTo: length)
         let out = result.pointer(as: Scalar.self) + (sequence * length + keys.lowerBound) * featureCount
         let source =
             rows.pointer(as: Scalar.self) + batch * rows.strides[0] + head * rows.strides[1]

@@ -17,17 +17,18 @@ struct TiledAttention<Scalar: KernelScalar> {
     /// How the scores of each sequence come about.
     let paths: [ScorePath]
 
+    /// - Parameter form: The similarity's, unless queries and keys are mapped to its features already.
     init(
         _ operation: AttentionOperation, _ shape: AttentionShape, _ queries: Tensor, _ keys: Tensor,
-        _ values: Tensor
+        _ values: Tensor, form: ScoreForm? = nil
     ) {
         self.operation = operation
         self.shape = shape
         self.queries = queries
         self.keys = keys
         self.values = values
-        form = operation.similarity.form(queryDimension: shape.queryDimension)
-        paths = (0..<shape.batchCount).map { [form] batch in
+        self.form = form ?? operation.similarity.form(queryDimension: shape.queryDimension)
+        paths = (0..<shape.batchCount).map { [form = self.form] batch in
             ScorePath(form: form, shape: shape, queryCount: operation.queryCounts?[batch] ?? shape.queryCount)
         }
     }
@@ -35,8 +36,21 @@ struct TiledAttention<Scalar: KernelScalar> {
     // MARK: - Output
 
     func run(_ request: AttentionRequest) -> AttentionResult {
+        let (output, rows, operands) = run(layout: queries.strides, outputType: queries.elementType)
+        var result = AttentionResult(output: output)
+        if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
+        if request.needsSecondPass {
+            AttentionDetails(self, operands, rows, request).fill(&result)
+        }
+        return result
+    }
+
+    /// Returns the output, laid out in the order of these strides, and what was computed on the way.
+    func run(
+        layout: [Int], outputType: ElementType
+    ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>) {
         let operands = TileOperandBuffers(self)
-        let output = emptyOutput()
+        let output = emptyOutput(layout, outputType)
         let rows = RowStatistics<Scalar>(shape)
         let blockCount = blocks(of: shape.queryCount, by: TileSize.queries)
         let headCount = headsPerItem
@@ -51,12 +65,7 @@ struct TiledAttention<Scalar: KernelScalar> {
             }
             attend(tiles, operands, rows, output)
         }
-        var result = AttentionResult(output: output)
-        if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
-        if request.needsSecondPass {
-            AttentionDetails(self, operands, rows, request).fill(&result)
-        }
-        return result
+        return (output, rows, operands)
     }
 
     /// How many heads one thread takes at a time.
@@ -249,7 +258,7 @@ struct TiledAttention<Scalar: KernelScalar> {
             for run in keyTile.masked {
                 let start = run.lowerBound - keyRange.lowerBound
                 let seesKey = mask(
-                    scores + start, visible + start, tile, tile.queries.lowerBound + row, run, scratch)
+                    scores + start, visible + start, tile, tile.queries.lowerBound + row, run, scratch.bias)
                 if seesKey { scratch.seesKey[row] = true }
             }
         }
@@ -283,7 +292,7 @@ struct TiledAttention<Scalar: KernelScalar> {
         }
     }
 
-    private func fill(_ tile: ScoreTile<Scalar>) {
+    func fill(_ tile: ScoreTile<Scalar>) {
         if let tile = tile as? ScoreTile<Float> {
             operation.similarity.fillScores(tile)
         } else if let tile = tile as? ScoreTile<Double> {
@@ -291,28 +300,36 @@ struct TiledAttention<Scalar: KernelScalar> {
         }
     }
 
+    func addGradients(_ tile: ScoreGradientTile<Scalar>) {
+        if let tile = tile as? ScoreGradientTile<Float> {
+            operation.similarity.addGradients(tile)
+        } else if let tile = tile as? ScoreGradientTile<Double> {
+            operation.similarity.addGradients(tile)
+        }
+    }
+
     /// Adds the biases, puts −∞ where a key is masked, and returns whether any is not.
     ///
     /// Selected, not added: NaN − ∞ would still be NaN.
-    private func mask(
+    func mask(
         _ scores: UnsafeMutablePointer<Scalar>, _ visible: UnsafeMutablePointer<Bool>, _ tile: QueryTile,
-        _ query: Int, _ keyRange: Range<Int>, _ scratch: TileScratch<Scalar>
+        _ query: Int, _ keyRange: Range<Int>, _ bias: UnsafeMutablePointer<Scalar>
     ) -> Bool {
         operation.mask.rule?.fill(
             UnsafeMutableBufferPointer(start: visible, count: keyRange.count), batch: tile.batch, head: tile.head,
             query: query, keys: keyRange)
         for rule in operation.bias.rules {
             if let tensor = rule as? TensorBias {
-                tensor.read(into: scratch.bias, batch: tile.batch, head: tile.head, query: query, keys: keyRange)
+                tensor.read(into: bias, batch: tile.batch, head: tile.head, query: query, keys: keyRange)
             } else {
                 for (index, key) in keyRange.enumerated() {
-                    scratch.bias[index] = Scalar(
+                    bias[index] = Scalar(
                         rule.value(batch: tile.batch, head: tile.head, query: query, key: key))
                 }
             }
             for index in 0..<keyRange.count {
-                if scratch.bias[index] == -.infinity { visible[index] = false }
-                scores[index] += scratch.bias[index]
+                if bias[index] == -.infinity { visible[index] = false }
+                scores[index] += bias[index]
             }
         }
         var seesKey = false
@@ -328,17 +345,16 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     // MARK: - Result
 
-    /// The output, with its rows of `D_v` side by side and the other dimensions in the queries' order.
-    private func emptyOutput() -> Tensor {
+    /// The output, with its rows of `D_v` side by side and the other dimensions in the order of these strides.
+    private func emptyOutput(_ layout: [Int], _ type: ElementType) -> Tensor {
         let extents = [shape.batchCount, shape.headCount, shape.queryCount, shape.valueDimension]
-        let order = [0, 1, 2].sorted { queries.strides[$0] > queries.strides[$1] }
+        let order = [0, 1, 2].sorted { layout[$0] > layout[$1] }
         var strides = [0, 0, 0, 1]
         var next = max(1, shape.valueDimension)
         for axis in order.reversed() {
             strides[axis] = next
             next *= max(1, extents[axis])
         }
-        let type = queries.elementType
         let storage = TensorStorage(byteCount: Tensor.elementCount(of: extents) * type.byteCount)
         return Tensor(shape: extents, strides: strides, elementType: type, storage: storage, offset: 0)
     }

@@ -6,13 +6,26 @@
 public struct Cosine: Similarity {
     /// Divides the cosine: not 0; the smaller, the sharper.
     public let temperature: Double
+    private let scaleTensor: Tensor?
 
     /// Creates the measure.
     ///
     /// - Parameter temperature: Divides the cosine; not 0.
     public init(temperature: Double = 1) {
+        self.init(temperature, scaleTensor: nil)
+    }
+
+    /// Creates the measure with a temperature that may be tracked.
+    ///
+    /// - Parameter temperature: One element, which divides the cosine; not 0.
+    public init(temperature: Tensor) {
+        self.init(temperature.onlyElement, scaleTensor: temperature.reciprocal)
+    }
+
+    private init(_ temperature: Double, scaleTensor: Tensor?) {
         require(temperature != 0 && temperature.isFinite, "The temperature is \(temperature); it must not be 0.")
         self.temperature = temperature
+        self.scaleTensor = scaleTensor
     }
 
     /// Returns `q·k / (‖q‖ ‖k‖) / temperature`.
@@ -35,7 +48,10 @@ public struct Cosine: Similarity {
     /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
     public func form(queryDimension: Int) -> ScoreForm {
-        ScoreForm(.product, queries: .normalized, keys: .normalized, scale: 1 / temperature)
+        if let scaleTensor {
+            return ScoreForm(.product, queries: .normalized, keys: .normalized, scale: scaleTensor)
+        }
+        return ScoreForm(.product, queries: .normalized, keys: .normalized, scale: 1 / temperature)
     }
 }
 
@@ -45,4 +61,10 @@ extension Similarity where Self == Cosine {
     /// - Parameter temperature: Not 0; the smaller, the sharper.
     /// - Returns: The measure.
     public static func cosine(temperature: Double = 1) -> Cosine { Cosine(temperature: temperature) }
+
+    /// The cosine of the angle between query and key, divided by a temperature that may be tracked.
+    ///
+    /// - Parameter temperature: One element, not 0.
+    /// - Returns: The measure.
+    public static func cosine(temperature: Tensor) -> Cosine { Cosine(temperature: temperature) }
 }

@@ -3,13 +3,22 @@
 /// Vaswani et al., "Attention Is All You Need", 2017 (arXiv:1706.03762), equation 1.
 public struct Dot: Similarity {
     /// Multiplies the dot product: any number, negative and zero too; `nil` means `1 / √D`.
-    public var scale: Double?
+    public var scale: Double? { didSet { scaleTensor = nil } }
+    private var scaleTensor: Tensor?
 
     /// Creates the measure.
     ///
     /// - Parameter scale: Multiplies the dot product; `nil` means `1 / √D`.
     public init(scale: Double? = nil) {
         self.scale = scale
+    }
+
+    /// Creates the measure with a scale that may be tracked.
+    ///
+    /// - Parameter scale: One element, which multiplies the dot product.
+    public init(scale: Tensor) {
+        self.scale = scale.onlyElement
+        scaleTensor = scale
     }
 
     private func scale(dimension: Int) -> Double {
@@ -31,7 +40,8 @@ public struct Dot: Similarity {
     /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
     public func form(queryDimension: Int) -> ScoreForm {
-        ScoreForm(.product, scale: scale(dimension: queryDimension))
+        if let scaleTensor { return ScoreForm(.product, scale: scaleTensor) }
+        return ScoreForm(.product, scale: scale(dimension: queryDimension))
     }
 }
 
@@ -45,4 +55,9 @@ extension Similarity where Self == Dot {
     /// - Parameter scale: Any number, negative and zero too.
     /// - Returns: The measure.
     public static func scaledDotProduct(scale: Double) -> Dot { Dot(scale: scale) }
+    /// The dot product times a scale that may be tracked.
+    ///
+    /// - Parameter scale: One element, any number.
+    /// - Returns: The measure.
+    public static func scaledDotProduct(scale: Tensor) -> Dot { Dot(scale: scale) }
 }

@@ -6,13 +6,22 @@
 /// Kim et al., "The Lipschitz Constant of Self-Attention", 2021 (arXiv:2006.04710), section 3.2.
 public struct Euclidean: Similarity {
     /// Multiplies the squared distance, before the sign.
-    public var scale: Double
+    public var scale: Double { didSet { scaleTensor = nil } }
+    private var scaleTensor: Tensor?
 
     /// Creates the measure.
     ///
     /// - Parameter scale: Multiplies the squared distance; 1 by default.
     public init(scale: Double = 1) {
         self.scale = scale
+    }
+
+    /// Creates the measure with a scale that may be tracked.
+    ///
+    /// - Parameter scale: One element, which multiplies the squared distance.
+    public init(scale: Tensor) {
+        self.scale = scale.onlyElement
+        scaleTensor = scale
     }
 
     /// Returns `-scale · ‖q - k‖²`.
@@ -35,7 +44,8 @@ public struct Euclidean: Similarity {
     /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
     public func form(queryDimension: Int) -> ScoreForm {
-        ScoreForm(.squaredDistance, scale: -scale)
+        if let scaleTensor { return ScoreForm(.squaredDistance, scale: scaleTensor * -1) }
+        return ScoreForm(.squaredDistance, scale: -scale)
     }
 }
 
@@ -47,4 +57,9 @@ extension Similarity where Self == Euclidean {
     /// - Parameter scale: Multiplies the squared distance.
     /// - Returns: The measure.
     public static func negativeSquaredEuclidean(scale: Double) -> Euclidean { Euclidean(scale: scale) }
+    /// The negative squared Euclidean distance times a scale that may be tracked.
+    ///
+    /// - Parameter scale: One element, which multiplies the squared distance.
+    /// - Returns: The measure.
+    public static func negativeSquaredEuclidean(scale: Tensor) -> Euclidean { Euclidean(scale: scale) }
 }

@@ -5,14 +5,27 @@
 public struct Gaussian: Similarity {
     /// σ, in the unit of the vectors; above 0.
     public let bandwidth: Double
-    private var euclidean: Euclidean { Euclidean(scale: 1 / (2 * bandwidth * bandwidth)) }
+    private let euclidean: Euclidean
 
     /// Creates the measure.
     ///
     /// - Parameter bandwidth: σ, in the unit of the vectors; above 0.
     public init(bandwidth: Double = 1) {
+        self.init(bandwidth, Euclidean(scale: 1 / (2 * bandwidth * bandwidth)))
+    }
+
+    /// Creates the measure with a bandwidth that may be tracked.
+    ///
+    /// - Parameter bandwidth: σ, one element, in the unit of the vectors; above 0.
+    public init(bandwidth: Tensor) {
+        let reciprocal = bandwidth.reciprocal
+        self.init(bandwidth.onlyElement, Euclidean(scale: reciprocal * reciprocal * 0.5))
+    }
+
+    private init(_ bandwidth: Double, _ euclidean: Euclidean) {
         require(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
         self.bandwidth = bandwidth
+        self.euclidean = euclidean
     }
 
     /// Returns `-‖q - k‖² / (2σ²)`.
@@ -40,4 +53,10 @@ extension Similarity where Self == Gaussian {
     /// - Parameter bandwidth: σ, in the unit of the vectors; above 0.
     /// - Returns: The measure.
     public static func gaussian(bandwidth: Double = 1) -> Gaussian { Gaussian(bandwidth: bandwidth) }
+
+    /// The logarithm of a Gaussian kernel whose bandwidth may be tracked.
+    ///
+    /// - Parameter bandwidth: σ, one element, in the unit of the vectors; above 0.
+    /// - Returns: The measure.
+    public static func gaussian(bandwidth: Tensor) -> Gaussian { Gaussian(bandwidth: bandwidth) }
 }

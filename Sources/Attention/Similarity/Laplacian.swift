@@ -5,13 +5,26 @@
 public struct Laplacian: Similarity {
     /// b, in the unit of the vectors; above 0.
     public let bandwidth: Double
+    private let scaleTensor: Tensor?
 
     /// Creates the measure.
     ///
     /// - Parameter bandwidth: b, in the unit of the vectors; above 0.
     public init(bandwidth: Double = 1) {
+        self.init(bandwidth, scaleTensor: nil)
+    }
+
+    /// Creates the measure with a bandwidth that may be tracked.
+    ///
+    /// - Parameter bandwidth: b, one element, in the unit of the vectors; above 0.
+    public init(bandwidth: Tensor) {
+        self.init(bandwidth.onlyElement, scaleTensor: bandwidth.reciprocal * -1)
+    }
+
+    private init(_ bandwidth: Double, scaleTensor: Tensor?) {
         require(bandwidth > 0 && bandwidth.isFinite, "The bandwidth is \(bandwidth); it must be above 0.")
         self.bandwidth = bandwidth
+        self.scaleTensor = scaleTensor
     }
 
     /// Returns `-‖q - k‖₁ / b`.
@@ -31,7 +44,8 @@ public struct Laplacian: Similarity {
     /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
     public func form(queryDimension: Int) -> ScoreForm {
-        ScoreForm(.absoluteDistance, scale: -1 / bandwidth)
+        if let scaleTensor { return ScoreForm(.absoluteDistance, scale: scaleTensor) }
+        return ScoreForm(.absoluteDistance, scale: -1 / bandwidth)
     }
 }
 
@@ -41,4 +55,10 @@ extension Similarity where Self == Laplacian {
     /// - Parameter bandwidth: b, in the unit of the vectors; above 0.
     /// - Returns: The measure.
     public static func laplacian(bandwidth: Double = 1) -> Laplacian { Laplacian(bandwidth: bandwidth) }
+
+    /// The logarithm of a Laplacian kernel whose bandwidth may be tracked.
+    ///
+    /// - Parameter bandwidth: b, one element, in the unit of the vectors; above 0.
+    /// - Returns: The measure.
+    public static func laplacian(bandwidth: Tensor) -> Laplacian { Laplacian(bandwidth: bandwidth) }
 }

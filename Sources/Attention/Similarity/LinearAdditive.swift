@@ -55,14 +55,15 @@ public struct LinearAdditive: Similarity {
     /// - Parameter queryDimension: `D`.
     /// - Returns: The form.
     public func form(queryDimension: Int) -> ScoreForm {
-        let (queryDimension, keyDimension) = (elements.query.count, elements.key.count)
-        let queryRows = elements.query + [Double](repeating: 0, count: queryDimension)
-        let keyRows = [Double](repeating: 0, count: keyDimension) + elements.key
+        let queryRow = queryWeight.reshaped(to: [1, queryWeight.elementCount])
+        let keyRow = keyWeight.reshaped(to: [1, keyWeight.elementCount])
+        let queryZeros = Tensor(zeros: queryRow.shape, elementType: queryRow.elementType)
+        let keyZeros = Tensor(zeros: keyRow.shape, elementType: keyRow.elementType)
         return ScoreForm(
             .product,
             queries: .linear(
-                weight: Tensor(queryRows, shape: [2, queryDimension]), bias: Tensor([0.0, 1], shape: [2])),
-            keys: .linear(weight: Tensor(keyRows, shape: [2, keyDimension]), bias: Tensor([1.0, 0], shape: [2])))
+                weight: .concatenated([queryRow, queryZeros], axis: 0), bias: Tensor([0.0, 1], shape: [2])),
+            keys: .linear(weight: .concatenated([keyZeros, keyRow], axis: 0), bias: Tensor([1.0, 0], shape: [2])))
     }
 }
 

@@ -17,6 +17,7 @@
 /// ```
 ///
 /// The compiler specialises the loop over a tile of queries and keys for it, in the user's own module.
+/// Its gradient is that of the same lines: they run once more with a number that records what is done with it.
 /// Measures that are a dot product or a distance in disguise say so in ``form(queryDimension:)`` and run on the vector kernels.
 public protocol Similarity: Sendable {
     /// Returns the score of one query and one key: the definition, which every faster path is tested against.
@@ -50,6 +51,16 @@ public protocol Similarity: Sendable {
     ///
     /// - Parameter tile: Queries and keys in rows, and where the scores go.
     func fillScores(_ tile: ScoreTile<Double>)
+
+    /// Adds the gradients of queries and keys of a tile. The default differentiates ``score(query:key:)`` itself.
+    ///
+    /// - Parameter tile: Queries and keys in rows, the gradient of each score, and where the gradients go.
+    func addGradients(_ tile: ScoreGradientTile<Float>)
+
+    /// Adds the gradients of queries and keys of a tile. The default differentiates ``score(query:key:)`` itself.
+    ///
+    /// - Parameter tile: Queries and keys in rows, the gradient of each score, and where the gradients go.
+    func addGradients(_ tile: ScoreGradientTile<Double>)
 }
 
 extension Similarity {
@@ -79,6 +90,16 @@ extension Similarity {
     /// Calls ``score(query:key:)`` for each pair of the tile.
     @inlinable public func fillScores(_ tile: ScoreTile<Double>) {
         tile.fill { query, key in score(query: query, key: key) }
+    }
+
+    /// Differentiates ``score(query:key:)`` for each pair of the tile.
+    @inlinable public func addGradients(_ tile: ScoreGradientTile<Float>) {
+        tile.addDerivatives { query, key in score(query: query, key: key) }
+    }
+
+    /// Differentiates ``score(query:key:)`` for each pair of the tile.
+    @inlinable public func addGradients(_ tile: ScoreGradientTile<Double>) {
+        tile.addDerivatives { query, key in score(query: query, key: key) }
     }
 }
 
@@ -153,7 +174,9 @@ public struct ScoreForm: Sendable {
     /// φ_k.
     public var keys: FeatureMap
     /// Multiplies the sum.
-    public var scale: Double
+    public var scale: Double { didSet { scaleTensor = nil } }
+    /// The scale as a tensor of one element, where its gradient may be asked for.
+    public private(set) var scaleTensor: Tensor?
 
     /// Creates a form.
     ///
@@ -169,6 +192,20 @@ public struct ScoreForm: Sendable {
         self.queries = queries
         self.keys = keys
         self.scale = scale
+    }
+
+    /// Creates a form whose scale may be tracked.
+    ///
+    /// - Parameters:
+    ///   - operation: What is summed over the features.
+    ///   - queries: φ_q.
+    ///   - keys: φ_k, with as many features.
+    ///   - scale: One element, which multiplies the sum.
+    public init(
+        _ operation: Operation, queries: FeatureMap = .identity, keys: FeatureMap = .identity, scale: Tensor
+    ) {
+        self.init(operation, queries: queries, keys: keys, scale: scale.onlyElement)
+        scaleTensor = scale
     }
 
     /// ``Similarity/score(query:key:)`` for each pair.

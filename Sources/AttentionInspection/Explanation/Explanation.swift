@@ -17,13 +17,16 @@ public struct Explanation: Sendable, Encodable {
         public let text: String
         /// How much the target attends to it, from 0 to 1.
         ///
-        /// The mean weight over the layers and heads looked at; the sum over all words is 1.
-        public let attention: Double
+        /// The mean weight over the layers and heads looked at; the sum over all words is 1. `nil` where the model has
+        /// no attention.
+        public let attention: Double?
         /// The same as a share of what is left without the sink; `nil` for the sink, and where there is none.
         public let attentionWithoutSink: Double?
-        /// How much it contributes to what attention adds at the target, as a share from 0 to 1: per layer the
-        /// norm of Σ_heads α·v·W_O, as a share over the words, averaged over the layers.
-        public let contribution: Double
+        /// How much it contributes to what attention adds at the target, as a share from 0 to 1.
+        ///
+        /// Per layer the norm of Σ_heads α·v·W_O, as a share over the words, averaged over the layers. `nil` where the
+        /// model is no Transformer.
+        public let contribution: Double?
         /// How much the prediction at the target changes without it; `nil` where this was left out.
         ///
         /// The Kullback-Leibler divergence in bits, at least 0, of the prediction with this word's input embedding
@@ -62,6 +65,16 @@ public struct Explanation: Sendable, Encodable {
         public let probability: Double
     }
 
+    /// How the words that a model wrote attend to those that it read.
+    public struct Alignment: Sendable, Encodable {
+        /// What was written, token by token.
+        public let written: [String]
+        /// `[written][read]`: the weights of each token written on the tokens read.
+        public let weights: [[Double]]
+        /// What was read, token by token.
+        public let read: [String]
+    }
+
     /// Which model spoke.
     public let model: String
     /// Which layers and heads the figures *attention* and *contribution* are of.
@@ -76,6 +89,8 @@ public struct Explanation: Sendable, Encodable {
     public let nextWords: [Prediction]
     /// Each step of one head at the target, if a layer and a head were named.
     public let steps: AttentionSteps?
+    /// How the words that an encoder–decoder with attention wrote attend to those that it read; `nil` for others.
+    public let alignment: Alignment?
     /// What the reader has to know: what was left out, and why.
     public let notes: [String]
 }

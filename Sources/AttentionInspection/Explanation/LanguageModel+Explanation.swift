@@ -20,7 +20,20 @@ extension LanguageModel {
         willComputeEffect: (Explanation) -> Void = { _ in }
     ) throws(InspectionError) -> Explanation {
         try check(options)
-        let text = try TokenizedText(sentence, tokenizer, contextLength: transformer.configuration.contextLength)
+        let text = try TokenizedText(
+            sentence, tokenizer, contextLength: transformer?.configuration.contextLength ?? model.contextLength ?? .max)
+        if let transformer {
+            return try explanation(
+                by: transformer, of: text, target: target, options: options, willComputeEffect: willComputeEffect)
+        }
+        return try explanation(
+            byPlain: model, of: text, target: target, options: options, willComputeEffect: willComputeEffect)
+    }
+
+    private func explanation(
+        by transformer: Transformer, of text: TokenizedText, target: Target, options: ExplanationOptions,
+        willComputeEffect: (Explanation) -> Void
+    ) throws(InspectionError) -> Explanation {
         let segments = options.showsTokens ? text.tokenSegments : text.wordSegments
         let index = try target.index(in: segments)
         let targetTokens = segments[index].tokens
@@ -62,27 +75,148 @@ extension LanguageModel {
             return Explanation(
                 model: name, scope: scope(options), unit: options.showsTokens ? "tokens" : "words",
                 target: Explanation.Target(index: index, text: segments[index].text), words: words,
-                nextWords: nextWords, steps: steps, notes: notes)
+                nextWords: nextWords, steps: steps, alignment: nil, notes: notes)
         }
 
         let length = targetTokens.upperBound
-        if options.effect == .never { return explanation(effect: nil) }
-        if options.effect == .automatic && visible.count * length > EffectLens.automaticTokenLimit {
-            return explanation(
-                effect: nil,
-                notes: [
-                    "effect was left out: it takes \(visible.count) more runs of \(length) tokens. "
-                        + "--effect always computes it."
-                ])
+        guard let note = leavesOutEffect(options, segments: visible, length: length) else {
+            willComputeEffect(explanation(effect: nil))
+            let lens = EffectLens(
+                model: transformer, embeddings: embeddings.slice(axis: 1, range: 0..<length),
+                logProbabilities: logProbabilities)
+            return explanation(effect: try lens.bits(of: visible))
         }
-        willComputeEffect(explanation(effect: nil))
-        let lens = EffectLens(
-            model: transformer, embeddings: embeddings.slice(axis: 1, range: 0..<length),
-            logProbabilities: logProbabilities)
-        return explanation(effect: try lens.bits(of: visible))
+        return explanation(effect: nil, notes: note)
+    }
+
+    /// Returns `nil` where *effect* is to be computed, else what to tell the reader.
+    private func leavesOutEffect(_ options: ExplanationOptions, segments: [Segment], length: Int) -> [String]? {
+        switch options.effect {
+        case .always: return nil
+        case .never: return []
+        case .automatic:
+            if segments.count * length <= automaticEffectTokenLimit { return nil }
+            return [
+                "effect was left out: it takes \(segments.count) more runs of \(length) tokens. "
+                    + "--effect always computes it."
+            ]
+        }
+    }
+
+    /// Explains a model that is no Transformer: *effect*, and where it attends, *attention*.
+    private func explanation<Model: SequenceModel>(
+        byPlain model: Model, of text: TokenizedText, target: Target, options: ExplanationOptions,
+        willComputeEffect: (Explanation) -> Void
+    ) throws(InspectionError) -> Explanation {
+        let ids = text.ids.map(Int.init)
+        let segments = options.showsTokens ? text.tokenSegments : text.wordSegments
+        // An encoder reads the whole of its source before anything is written.
+        if model.readsSource, case .word(let word) = target { throw .noTargetInSource(target: word) }
+        let index = try target.index(in: segments)
+        let targetTokens = segments[index].tokens
+        let visible = Array(segments[...index])
+        let embeddings = (model.readsSource ? model.embedSource([ids]) : model.embed([ids]))
+            .slice(axis: 1, range: 0..<targetTokens.upperBound)
+        let start =
+            model.readsSource
+            ? [prompting == .pairs ? tokenizer.endOfSequenceID.map(Int.init) ?? 0 : ids[ids.count - 1]] : []
+        let written = model.readsSource ? model.embed([start]) : nil
+        var dropout: RandomStream?
+        let source = written == nil ? nil : EmbeddedBatch(embeddings)
+        let hidden = model.hiddenStates(of: EmbeddedBatch(written ?? embeddings), source: source, dropout: &dropout)
+        let last = hidden.slice(axis: 1, range: hidden.shape[1] - 1..<hidden.shape[1])
+        let logProbabilities = logSoftmax(model.logits(of: last).floats)
+        guard logProbabilities.allSatisfy(\.isFinite) else {
+            throw .notFinite(place: "the prediction after the target")
+        }
+        let alignment = try alignment(by: model, ids: ids, texts: text.tokenTexts, start: start)
+        let attention = plainAttentionShares(
+            of: model, embeddings: embeddings, alignment: alignment, targetTokens: targetTokens, segments: visible)
+        let nextWords = try predictions(logProbabilities, count: options.predictionCount)
+        func explanation(effect: [Double]?, notes: [String] = []) -> Explanation {
+            let words = segments.indices.map { word in
+                let isVisible = word <= index
+                return Explanation.Word(
+                    text: segments[word].text, attention: attention.map { isVisible ? $0[word] : 0 },
+                    attentionWithoutSink: nil, contribution: nil,
+                    effect: isVisible ? effect?[word] : effect.map { _ in 0 }, isSink: false, isVisible: isVisible)
+            }
+            return Explanation(
+                model: name, scope: scope(of: model), unit: options.showsTokens ? "tokens" : "words",
+                target: Explanation.Target(index: index, text: segments[index].text), words: words,
+                nextWords: nextWords, steps: nil, alignment: alignment, notes: notes)
+        }
+        guard let note = leavesOutEffect(options, segments: visible, length: targetTokens.upperBound) else {
+            willComputeEffect(explanation(effect: nil))
+            let lens = EffectLens(
+                model: model, embeddings: embeddings, written: written, logProbabilities: logProbabilities)
+            return explanation(effect: try lens.bits(of: visible))
+        }
+        return explanation(effect: nil, notes: note)
+    }
+
+    private func scope(of model: some SequenceModel) -> String {
+        switch model {
+        case is any AttendingModel: "attention to its own past, mean of its layers"
+        case is any AligningModel: "the whole source"
+        default: "a model without attention"
+        }
+    }
+
+    /// Returns the mean over the target's tokens and the layers of the weights on each segment's tokens; of an
+    /// encoder–decoder, the weights of the first token that it writes.
+    private func plainAttentionShares(
+        of model: some SequenceModel, embeddings: Tensor, alignment: Explanation.Alignment?, targetTokens: Range<Int>,
+        segments: [Segment]
+    ) -> [Double]? {
+        var rows: [[Double]] = []
+        if let first = alignment?.weights.first {
+            rows = [first]
+        } else if let model = model as? any AttendingModel {
+            let length = embeddings.shape[1]
+            for layer in model.attentionWeights(of: EmbeddedBatch(embeddings)) {
+                let elements = layer.doubles
+                rows += targetTokens.map { Array(elements[$0 * length..<($0 + 1) * length]) }
+            }
+        }
+        if rows.isEmpty { return nil }
+        return segments.map { segment in
+            rows.reduce(0) { $0 + $1[segment.tokens].reduce(0, +) } / Double(rows.count)
+        }
+    }
+
+    /// Returns how the first tokens that an encoder–decoder writes attend to its source.
+    private func alignment<Model: SequenceModel>(
+        by model: Model, ids: [Int], texts: [String], start: [Int]
+    ) throws(InspectionError) -> Explanation.Alignment? {
+        guard let model = model as? any AligningModel else { return nil }
+        var sampler = TokenSampler(temperature: 0)
+        var written: [Int32] = []
+        continuation(of: ids.map(Int32.init), maximumCount: 24, sampler: &sampler) { token in
+            written.append(token)
+            return true
+        }
+        guard !written.isEmpty else { return nil }
+        let inputs = start + written.dropLast().map(Int.init)
+        let batch = TrainingBatch(
+            source: TokenBatch([ids]), inputs: TokenBatch([inputs]), targets: [written.map(Int.init)])
+        guard let weights = model.alignment(of: batch)?.doubles else { return nil }
+        do {
+            return Explanation.Alignment(
+                written: try written.map { try tokenizer.decode([$0]) },
+                weights: written.indices.map { Array(weights[$0 * ids.count..<($0 + 1) * ids.count]) }, read: texts)
+        } catch {
+            throw .tokenizer("\(error)")
+        }
     }
 
     private func check(_ options: ExplanationOptions) throws(InspectionError) {
+        guard let transformer else {
+            if options.layer != nil || options.head != nil {
+                throw .incompleteHead(reason: "The model is no Transformer: it has no heads to name.")
+            }
+            return
+        }
         if let layer = options.layer, !transformer.layers.indices.contains(layer) {
             throw .layerOutOfRange(layer: layer, layerCount: transformer.layers.count)
         }
@@ -97,7 +231,8 @@ extension LanguageModel {
     }
 
     private func scope(_ options: ExplanationOptions) -> String {
-        let (layerCount, headCount) = (transformer.configuration.layerCount, transformer.configuration.headCount)
+        let configuration = transformer?.configuration
+        let (layerCount, headCount) = (configuration?.layerCount ?? 0, configuration?.headCount ?? 0)
         switch (options.layer, options.head) {
         case (nil, _): return "mean of \(layerCount) layers × \(headCount) heads"
         case (let layer?, nil): return "layer \(layer), mean of \(headCount) heads"

@@ -14,7 +14,7 @@ func contributionShares(
         guard let weights = layer.attentionWeights else { continue }
         for row in 0..<weights.shape[2] {
             let summands = outputSummands(
-                layer, weightRow: row, head: head, outputWeight: model.layers[index].outputWeight)
+                layer, weightRow: row, head: head, outputWeight: model.layers[index].attention.output.weight)
             let norms = segments.map { segment in
                 let tokens = segment.tokens.clamped(to: 0..<summands.shape[0])
                 return norm(ofSum: summands.slice(axis: 0, range: tokens))

@@ -19,8 +19,15 @@ extension Explanation {
     /// - Parameter style: Whether to use escape sequences.
     /// - Returns: One line, ended.
     public func heading(style: TextStyle = .plain) -> String {
-        "\(style.bold(model)): what \"\(target.text.printable)\" (\(lineLabel) \(target.index)) attends to, \(scope)\n"
+        if alignment != nil || !hasAttention {
+            return "\(style.bold(model)): what the prediction after \"\(target.text.printable)\" (\(lineLabel) "
+                + "\(target.index)) depends on, \(scope)\n"
+        }
+        return
+            "\(style.bold(model)): what \"\(target.text.printable)\" (\(lineLabel) \(target.index)) attends to, \(scope)\n"
     }
+
+    private var hasAttention: Bool { words.contains { $0.attention != nil } }
 
     private var lineLabel: String { unit == "words" ? "word" : "token" }
 
@@ -35,12 +42,14 @@ extension Explanation {
         let indexWidth = max(2, String(words.count - 1).count)
         let barWidth = max(12, min(32, width - indexWidth - wordWidth - 42))
         let sink = words.first { $0.isSink }
+        let totalEffect = words.reduce(0) { $0 + ($1.effect ?? 0) }
 
         var lines = [""]
         let margin = String(repeating: " ", count: indexWidth + 3)
         lines.append(
             style.dim(
-                "\(margin)\(lineLabel.padded(to: wordWidth))  \("attention".padded(to: barWidth + 8))"
+                "\(margin)\(lineLabel.padded(to: wordWidth))  "
+                    + (hasAttention ? "attention" : "share of the effect").padded(to: barWidth + 8)
                     + "  contribution   effect/bits"))
         for (index, word) in words.enumerated() {
             let mark = index == target.index ? "▸" : " "
@@ -51,22 +60,27 @@ extension Explanation {
                 lines.append(style.dim("\(head)  comes later: a causal model does not see it"))
                 continue
             }
-            let share = word.attentionWithoutSink ?? word.attention
+            let share =
+                hasAttention
+                ? word.attentionWithoutSink ?? word.attention
+                : word.effect.map { totalEffect > 0 ? $0 / totalEffect : 0 }
             let bar =
                 word.isSink
                 ? style.dim("(sink: see below)".padded(to: barWidth)) + " " + String(repeating: " ", count: 7)
-                : style.bar(Numbers.bar(share, width: barWidth)) + " " + Numbers.percent(share)
+                : style.bar(Numbers.bar(share ?? 0, width: barWidth)) + " " + (share.map(Numbers.percent) ?? "      –")
+            let contribution = word.contribution.map(Numbers.percent) ?? "      –"
             let effect = word.effect.map(Numbers.bits) ?? "      –"
-            lines.append("\(head)  \(bar)       \(Numbers.percent(word.contribution))       \(effect)")
+            lines.append("\(head)  \(bar)       \(contribution)       \(effect)")
         }
         lines.append("")
-        if let sink {
-            let rest = words.reduce(0) { $0 + ($1.isSink ? 0 : $1.attention) }
+        if let sink, let share = sink.attention {
+            let rest = words.reduce(0) { $0 + ($1.isSink ? 0 : $1.attention ?? 0) }
             lines.append(
-                "\"\(sink.text.printable)\" takes \(trimmed(Numbers.percent(sink.attention))) of the attention for being first "
+                "\"\(sink.text.printable)\" takes \(trimmed(Numbers.percent(share))) of the attention for being first "
                     + "(an attention sink);")
             lines.append("the bars share out the remaining \(trimmed(Numbers.percent(rest))).")
         }
+        if let alignment { lines += alignment.lines(style: style) }
         if !nextWords.isEmpty {
             let list = nextWords.map { "\"\($0.text.printable)\" \(trimmed(Numbers.percent($0.probability)))" }
             lines.append("Most likely after \"\(target.text.printable)\": \(list.joined(separator: ", "))")
@@ -78,5 +92,18 @@ extension Explanation {
 
     private func trimmed(_ text: String) -> String {
         String(text.drop { $0 == " " })
+    }
+}
+
+extension Explanation.Alignment {
+    /// A line per token written, with the three tokens that it attends to most.
+    func lines(style: TextStyle) -> [String] {
+        let width = min(24, written.map { $0.printable.displayWidth }.max() ?? 0)
+        let rows = zip(written, weights).map { text, weights in
+            let top = weights.indices.sorted { (weights[$0], $1) > (weights[$1], $0) }.prefix(3)
+            let places = top.map { "\"\(read[$0].printable)\" \(Numbers.percent(weights[$0]))" }
+            return "  \(text.printable.padded(to: width))  \(places.joined(separator: ",  "))"
+        }
+        return [style.dim("What each token written attends to in the source, the heaviest three:")] + rows + [""]
     }
 }

@@ -8,7 +8,7 @@ struct TokenizedText {
     let wordSegments: [Segment]
     let tokenSegments: [Segment]
 
-    init(_ sentence: String, _ tokenizer: ByteLevelBPETokenizer, contextLength: Int) throws(InspectionError) {
+    init(_ sentence: String, _ tokenizer: any TextTokenizer, contextLength: Int) throws(InspectionError) {
         guard sentence.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else { throw .emptySentence }
         do {
             var ids = try tokenizer.encode(sentence)

@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#else
-    import Darwin
-#endif
-
 extension SafetensorsFile {
     /// A tensor to write, which lends its bytes when asked, so that none need be copied.
     public struct TensorToWrite {
@@ -50,34 +42,55 @@ extension SafetensorsFile {
     public static func write(
         tensors: [TensorToWrite], metadata: [(key: String, value: String)] = [], to path: String
     ) throws(SafetensorsError) {
+        _ = try writeFingerprinted(tensors: tensors, metadata: metadata, to: path)
+    }
+
+    /// Writes tensors to a file, and returns the number of its bytes and their fingerprint.
+    static func writeFingerprinted(
+        tensors: [TensorToWrite], metadata: [(key: String, value: String)], to path: String
+    ) throws(SafetensorsError) -> (byteCount: Int, fingerprint: Fingerprint) {
         // Stable: tensors of one type keep the caller's order.
         let ordered = tensors.enumerated().sorted {
             ($1.element.elementType.byteCount, $0.offset) < ($0.element.elementType.byteCount, $1.offset)
         }.map(\.element)
-        let header = try header(ordered, metadata, path)
-        let output = try TemporaryFile(beside: path)
-        var failure = header.withUnsafeBytes(output.write)
+        let (header, dataByteCount) = try header(ordered, metadata, path)
+        let byteCount = header.count + min(dataByteCount, Int.max - header.count)
+        func writing<Value>(_ body: () throws(FileError) -> Value) throws(SafetensorsError) -> Value {
+            do {
+                return try body()
+            } catch {
+                throw SafetensorsError(path: path, problem: .fileFailed(error))
+            }
+        }
+        var output = try writing { () throws(FileError) in try AtomicFile(path, byteCount: byteCount) }
+        func write(_ bytes: UnsafeRawBufferPointer) -> SafetensorsError.Problem? {
+            do {
+                try output.write(bytes)
+                return nil
+            } catch {
+                return .fileFailed(error)
+            }
+        }
+        var failure = header.withUnsafeBytes(write)
         for tensor in ordered where failure == nil {
             // What holds if the closure lends nothing at all.
             failure = tensor.problem(UnsafeRawBufferPointer(start: nil, count: 0))
             tensor.lendBytes { bytes in
-                failure = tensor.problem(bytes) ?? output.write(bytes)
+                failure = tensor.problem(bytes) ?? write(bytes)
             }
         }
-        if failure == nil {
-            failure = output.commit()
-        } else {
-            output.discard()
-        }
         if let failure {
+            output.discard()
             throw SafetensorsError(path: path, problem: failure)
         }
+        try writing { () throws(FileError) in try output.commit() }
+        return (byteCount, output.fingerprint)
     }
 
-    /// Returns the header with its length, padded with spaces to a multiple of 8 bytes.
+    /// Returns the header with its length, padded with spaces to a multiple of 8 bytes, and the bytes of data after it.
     private static func header(
         _ tensors: [TensorToWrite], _ metadata: [(key: String, value: String)], _ path: String
-    ) throws(SafetensorsError) -> [UInt8] {
+    ) throws(SafetensorsError) -> (header: [UInt8], dataByteCount: Int) {
         var header = JSONObject()
         if !metadata.isEmpty {
             var pairs = JSONObject()
@@ -120,7 +133,7 @@ extension SafetensorsFile {
         guard text.count <= maximumHeaderByteCount else {
             throw SafetensorsError(path: path, problem: .headerTooLong(byteCount: UInt64(text.count)))
         }
-        return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+        return (withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text, end)
     }
 }
 
@@ -141,76 +154,4 @@ extension SafetensorsFile.TensorToWrite {
         return bytes.count == byteCount
             ? nil : .wrongByteCount(tensor: name, expected: byteCount, found: bytes.count)
     }
-}
-
-/// A file that takes its place only once it is whole and on the disk.
-private struct TemporaryFile {
-    let path: String
-    let temporaryPath: String
-    let descriptor: CInt
-
-    init(beside path: String) throws(SafetensorsError) {
-        func failure(_ problem: FileError.Problem) -> SafetensorsError {
-            SafetensorsError(path: path, problem: .fileFailed(FileError(path: path, problem: problem)))
-        }
-        if path.utf8.contains(0) { throw failure(.zeroByteInPath) }
-        self.path = path
-        temporaryPath = "\(path).\(String(UInt64.random(in: 0 ... .max), radix: 36)).temporary"
-        descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw failure(.system(operation: "create", code: errno)) }
-    }
-
-    /// Appends bytes, and returns what went wrong, if anything.
-    func write(_ bytes: UnsafeRawBufferPointer) -> SafetensorsError.Problem? {
-        var written = 0
-        while written < bytes.count {
-            let count = systemWrite(
-                descriptor, bytes.baseAddress?.advanced(by: written), bytes.count - written)
-            if count >= 0 {
-                written += count
-            } else if errno != EINTR {
-                return problem("write", code: errno)
-            }
-        }
-        return nil
-    }
-
-    /// Closes and removes the file.
-    func discard() {
-        close(descriptor)
-        unlink(temporaryPath)
-    }
-
-    /// Puts the file into its place, or removes it and returns what went wrong.
-    func commit() -> SafetensorsError.Problem? {
-        guard fsync(descriptor) == 0 else {
-            let code = errno
-            discard()
-            return problem("write", code: code)
-        }
-        close(descriptor)
-        guard rename(temporaryPath, path) == 0 else {
-            let code = errno
-            unlink(temporaryPath)
-            return problem("replace", code: code)
-        }
-        // The new name is in the folder, which the disk must have too; where a folder cannot be synced, the
-        // rename has still happened, and there is nothing to undo.
-        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-        let folderDescriptor = open(folder, O_RDONLY | O_CLOEXEC)
-        if folderDescriptor >= 0 {
-            fsync(folderDescriptor)
-            close(folderDescriptor)
-        }
-        return nil
-    }
-
-    private func problem(_ operation: String, code: Int32) -> SafetensorsError.Problem {
-        .fileFailed(FileError(path: path, problem: .system(operation: operation, code: code)))
-    }
-}
-
-// `TemporaryFile.write` hides the system's function of the same name.
-private func systemWrite(_ descriptor: CInt, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
-    write(descriptor, bytes, count)
 }

@@ -18,8 +18,8 @@ public struct ByteLevelBPETokenizer: Sendable {
     /// leaves it to the caller.
     public let addsBeginningOfSequence: Bool
 
-    private let vocabulary: Vocabulary
-    private let merges: MergeTable
+    let vocabulary: Vocabulary
+    let merges: MergeTable
     private let specialTokens: SpecialTokens
     /// The token of each byte, or -1.
     private let idOfByte: [Int32]

@@ -47,6 +47,13 @@ struct MergeTable: Sendable {
         return slot.pair == pair ? slot.merge : nil
     }
 
+    /// All merges, the lowest rank first.
+    var inOrder: [(left: Int32, right: Int32, merge: Merge)] {
+        slots.filter { $0.pair != Self.free }.sorted { $0.merge.rank < $1.merge.rank }.map { slot in
+            (Int32(truncatingIfNeeded: slot.pair >> 32), Int32(truncatingIfNeeded: slot.pair), slot.merge)
+        }
+    }
+
     private static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
     }

@@ -1,15 +1,15 @@
 /// Decodes tokens one at a time, and holds characters back until all of their bytes are there.
 ///
-/// What it returns, put together, is what ``ByteLevelBPETokenizer/decode(_:skippingSpecialTokens:)`` returns for
+/// What it returns, put together, is what ``TextTokenizer/decode(_:skippingSpecialTokens:)`` returns for
 /// all tokens at once.
 public struct StreamingDecoder: Sendable {
-    private let tokenizer: ByteLevelBPETokenizer
+    private let tokenizer: any TextTokenizer
     private let skippingSpecialTokens: Bool
     /// The beginning of a character, at most 3 bytes.
     private var pending: [UInt8] = []
 
     /// Creates a decoder for one text.
-    public init(_ tokenizer: ByteLevelBPETokenizer, skippingSpecialTokens: Bool = false) {
+    public init(_ tokenizer: any TextTokenizer, skippingSpecialTokens: Bool = false) {
         self.tokenizer = tokenizer
         self.skippingSpecialTokens = skippingSpecialTokens
     }

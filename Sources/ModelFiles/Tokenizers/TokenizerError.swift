@@ -30,6 +30,10 @@ public enum TokenizerError: Error, Equatable, CustomStringConvertible {
     case byteWithoutToken(byte: UInt8, offset: Int)
     /// A token ID that is negative or not below the vocabulary's size.
     case tokenIDOutOfRange(id: Int, vocabularySize: Int)
+    /// There is no text to take characters from.
+    case emptyCorpus
+    /// A part of a tokenizer that `tokenizer.json` has no place for.
+    case notWritable(String)
 
     /// What went wrong, where, and what to try.
     public var description: String {
@@ -70,6 +74,10 @@ public enum TokenizerError: Error, Equatable, CustomStringConvertible {
                 + "unknown token. Remove the character."
         case .tokenIDOutOfRange(let id, let vocabularySize):
             return "Token \(id) does not exist: the vocabulary has \(vocabularySize) tokens, from 0 on."
+        case .emptyCorpus:
+            return "There is no text to take the characters from. Give a text that is not empty."
+        case .notWritable(let part):
+            return "tokenizer.json has no place for \(part). Keep the file that the tokenizer was read from."
         }
     }
 }

@@ -30,27 +30,36 @@ extension Transformer {
         var layers: [TransformerLayer] = []
         for index in 0..<configuration.layerCount {
             let prefix = "blk.\(index)."
+            func matrix(_ name: String, _ rows: Int, _ columns: Int) throws(PretrainedModelError) -> Projection {
+                Projection(weight: try tensors.matrix(prefix + name, rows: rows, columns: columns))
+            }
+            func norm(_ name: String) throws(PretrainedModelError) -> Norm {
+                Norm(configuration.norm, weight: try tensors.vector(prefix + name, count: width))
+            }
             layers.append(
                 TransformerLayer(
-                    attentionNorm: try tensors.vector(prefix + "attn_norm.weight", count: width),
-                    queryWeight: try tensors.matrix(prefix + "attn_q.weight", rows: queryWidth, columns: width),
-                    keyWeight: try tensors.matrix(prefix + "attn_k.weight", rows: keyWidth, columns: width),
-                    valueWeight: try tensors.matrix(prefix + "attn_v.weight", rows: keyWidth, columns: width),
-                    outputWeight: try tensors.matrix(prefix + "attn_output.weight", rows: width, columns: queryWidth),
-                    feedForwardNorm: try tensors.vector(prefix + "ffn_norm.weight", count: width),
-                    gateWeight: try tensors.matrix(prefix + "ffn_gate.weight", rows: hidden, columns: width),
-                    upWeight: try tensors.matrix(prefix + "ffn_up.weight", rows: hidden, columns: width),
-                    downWeight: try tensors.matrix(prefix + "ffn_down.weight", rows: width, columns: hidden)))
+                    attentionNorm: try norm("attn_norm.weight"),
+                    attention: MultiHeadAttention(
+                        headCount: configuration.headCount, keyValueHeadCount: configuration.keyValueHeadCount,
+                        query: try matrix("attn_q.weight", queryWidth, width),
+                        key: try matrix("attn_k.weight", keyWidth, width),
+                        value: try matrix("attn_v.weight", keyWidth, width),
+                        output: try matrix("attn_output.weight", width, queryWidth)),
+                    feedForwardNorm: try norm("ffn_norm.weight"),
+                    feedForward: FeedForward(
+                        .swiGLU, gate: try matrix("ffn_gate.weight", hidden, width),
+                        up: try matrix("ffn_up.weight", hidden, width),
+                        down: try matrix("ffn_down.weight", width, hidden))))
         }
-        let finalNorm = try tensors.vector("output_norm.weight", count: width)
+        let finalNorm = Norm(configuration.norm, weight: try tensors.vector("output_norm.weight", count: width))
         // A file without this tensor ties it to the embedding.
         let outputWeight =
             file.tensor(named: "output.weight") == nil
             ? nil : try tensors.matrix("output.weight", rows: vocabulary, columns: width)
         try tensors.requireAllUsed()
         self.init(
-            configuration: configuration, embedding: embedding, layers: layers, finalNorm: finalNorm,
-            outputWeight: outputWeight)
+            configuration: configuration, embedding: embedding,
+            stack: TransformerStack(layers: layers, finalNorm: finalNorm), outputWeight: outputWeight)
     }
 }
 
@@ -90,7 +99,8 @@ private struct LlamaReader {
             keyValueHeadCount: keyValueHeadCount, headDimension: headDimension,
             feedForwardDimension: try positive("llama.feed_forward_length"),
             vocabularySize: embedding.dimensions[1], contextLength: try positive("llama.context_length"),
-            norm: .rms(epsilon: epsilon), positions: .rotary(try rotary(&tensors)), feedForward: .swiGLU)
+            norm: .rms(epsilon: epsilon), positions: .rotary(try rotary(&tensors)), feedForward: .swiGLU,
+            tiesEmbedding: file.tensor(named: "output.weight") == nil)
     }
 
     private func headDimension() throws(PretrainedModelError) -> Int {

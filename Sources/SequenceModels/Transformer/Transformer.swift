@@ -1,42 +1,106 @@
 public import Attention
 
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
 /// A Transformer: embedding, layers of attention and feed-forward around a residual stream, and the prediction
 /// of the next token.
 ///
-/// Vaswani et al., "Attention Is All You Need", 2017 (arXiv:1706.03762); the norm stands before each block
-/// (Xiong et al., 2020, arXiv:2002.04745).
-public struct Transformer: Sendable {
+/// Encoder, decoder and encoder–decoder are configurations of it. A decoder, the default, sees no later token; an
+/// encoder's tokens see each other; an encoder–decoder's second stack attends to what the first made of a source.
+///
+/// Vaswani et al., "Attention Is All You Need", 2017 (arXiv:1706.03762).
+public struct Transformer: Layer {
     /// Sizes and choices.
     public let configuration: TransformerConfiguration
     /// `[V, M]`.
-    public let embedding: WeightMatrix
-    /// The first first.
-    public let layers: [TransformerLayer]
-    /// Scales the normalised output of the last layer, `[M]`.
-    public let finalNorm: Tensor
-    /// `[V, M]`; the embedding itself where the two are tied.
-    public let outputWeight: WeightMatrix
+    public var embedding: WeightMatrix
+    /// A vector for each position, `[T, M]`; of models that learn them alone.
+    public var positionEmbedding: Tensor?
+    /// What reads a source first; of an encoder–decoder alone.
+    public var encoder: TransformerStack?
+    /// The layers of the model itself, and the norm after the last.
+    public var stack: TransformerStack
+    private var untiedOutput: WeightMatrix?
 
     /// Creates a model from its weights.
     ///
     /// - Parameters:
     ///   - configuration: Sizes and choices.
     ///   - embedding: `[V, M]`.
-    ///   - layers: As many as the configuration says.
-    ///   - finalNorm: `[M]`.
+    ///   - positionEmbedding: `[T, M]`; of models with learned positions.
+    ///   - encoder: What reads a source first; of an encoder–decoder.
+    ///   - stack: As many layers as the configuration says.
     ///   - outputWeight: `[V, M]`; `nil` ties it to the embedding.
     public init(
-        configuration: TransformerConfiguration, embedding: WeightMatrix, layers: [TransformerLayer],
-        finalNorm: Tensor, outputWeight: WeightMatrix? = nil
+        configuration: TransformerConfiguration, embedding: WeightMatrix, positionEmbedding: Tensor? = nil,
+        encoder: TransformerStack? = nil, stack: TransformerStack, outputWeight: WeightMatrix? = nil
     ) {
         require(
-            layers.count == configuration.layerCount,
-            "There are \(layers.count) layers; the configuration has \(configuration.layerCount).")
+            stack.layers.count == configuration.layerCount
+                && encoder?.layers.count ?? 0 == configuration.encoderLayerCount,
+            "There are \(stack.layers.count) layers behind \(encoder?.layers.count ?? 0) of an encoder; the configuration "
+                + "has \(configuration.layerCount) and \(configuration.encoderLayerCount).")
+        let positions =
+            configuration.positions == .learned ? [configuration.contextLength, configuration.modelDimension] : nil
+        require(
+            positionEmbedding?.shape == positions,
+            "The learned positions are \(positionEmbedding?.shape ?? []), not \(positions ?? []).")
         self.configuration = configuration
         self.embedding = embedding
-        self.layers = layers
-        self.finalNorm = finalNorm
-        self.outputWeight = outputWeight ?? embedding
+        self.positionEmbedding = positionEmbedding
+        self.encoder = encoder
+        self.stack = stack
+        untiedOutput = outputWeight
+    }
+
+    /// Creates a model to be trained, with first weights as GPT-2 has them: see ``TransformerStack``.
+    ///
+    /// - Parameters:
+    ///   - configuration: Sizes and choices.
+    ///   - random: Where the weights come from.
+    public init(configuration: TransformerConfiguration, random: inout RandomStream) {
+        let shape = [configuration.vocabularySize, configuration.modelDimension]
+        let embedding = WeightMatrix(random.normal(shape, deviation: 0.02))
+        let positions =
+            configuration.positions == .learned
+            ? random.normal([configuration.contextLength, configuration.modelDimension], deviation: 0.02) : nil
+        let encoder =
+            configuration.hasEncoder
+            ? TransformerStack(configuration, layerCount: configuration.encoderLayerCount, random: &random) : nil
+        let stack = TransformerStack(configuration, attendsToMemory: configuration.hasEncoder, random: &random)
+        self.init(
+            configuration: configuration, embedding: embedding, positionEmbedding: positions, encoder: encoder,
+            stack: stack,
+            outputWeight: configuration.tiesEmbedding ? nil : WeightMatrix(random.normal(shape, deviation: 0.02)))
+    }
+
+    /// The layers of the model itself, the first first.
+    public var layers: [TransformerLayer] { stack.layers }
+
+    /// `[V, M]`; the embedding itself where the two are tied.
+    public var outputWeight: WeightMatrix { untiedOutput ?? embedding }
+
+    /// Calls `visit` with the parameters of `embedding`, `position_embedding`, `encoder`, `layers`, `norm` and `output`;
+    /// of tied ones once, as `embedding`.
+    ///
+    /// - Parameter visit: Gets a parameter's name and the parameter.
+    /// - Throws: What `visit` throws.
+    public mutating func visitParameters(_ visit: (String, inout Tensor) throws -> Void) rethrows {
+        try visitParameter(&embedding, "embedding.weight", visit)
+        try visitParameter(&positionEmbedding, "position_embedding.weight", visit)
+        try SequenceModels.visitParameters(of: &encoder, "encoder", visit)
+        try stack.visitParameters(visit)
+        if var output = untiedOutput {
+            untiedOutput = nil
+            defer { untiedOutput = output }
+            try visitParameter(&output, "output.weight", visit)
+        }
     }
 
     /// Returns the embeddings of tokens.
@@ -50,12 +114,84 @@ public struct Transformer: Sendable {
         return embedding.rows(tokens.flatMap { $0 }).reshaped(to: [tokens.count, length, configuration.modelDimension])
     }
 
+    /// Returns how much each token is to be expected next, before the softmax.
+    ///
+    /// - Parameter hiddenStates: `[B, T, M]`, or a slice of it.
+    /// - Returns: `[B, T, V]`.
+    public func logits(of hiddenStates: Tensor) -> Tensor {
+        matmul(hiddenStates, outputWeight)
+    }
+
     /// Returns the residual stream after the last layer, normalised, for tokens at positions from 0 on.
     ///
     /// - Parameter embeddings: `[B, T, M]`, from ``embed(_:)`` or changed.
     /// - Returns: `[B, T, M]`.
     public func hiddenStates(of embeddings: Tensor) -> Tensor {
-        run(embeddings, tracing: nil).hiddenStates
+        var dropout: RandomStream?
+        return hiddenStates(of: EmbeddedBatch(embeddings), source: nil, dropout: &dropout)
+    }
+
+    /// Returns the residual stream after the last layer, normalised, for sequences of several lengths.
+    ///
+    /// What stands at padding is seen by no token of the sequence.
+    ///
+    /// - Parameters:
+    ///   - inputs: `[B, T, M]`, for tokens at positions from 0 on.
+    ///   - source: What the encoder reads; of an encoder–decoder alone.
+    ///   - dropout: Where random numbers come from in training; `nil` outside.
+    /// - Returns: `[B, T, M]`.
+    public func hiddenStates(
+        of inputs: EmbeddedBatch, source: EmbeddedBatch?, dropout: inout RandomStream?
+    ) -> Tensor {
+        var pass = TransformerPass(dropout: dropout)
+        defer { dropout = pass.dropout }
+        return run(inputs, source: source, &pass)
+    }
+
+    /// Returns the residual stream after the last layer, normalised, and what happened on the way.
+    ///
+    /// - Parameters:
+    ///   - embeddings: `[B, T, M]`.
+    ///   - source: What the encoder reads; of an encoder–decoder alone.
+    ///   - request: What to record.
+    /// - Returns: `[B, T, M]`, and the trace.
+    public func trace(
+        _ embeddings: Tensor, source: EmbeddedBatch? = nil, recording request: TraceRequest
+    ) -> (hiddenStates: Tensor, trace: TransformerTrace) {
+        var pass = TransformerPass(traceRequest: request)
+        let hiddenStates = run(EmbeddedBatch(embeddings), source: source, &pass)
+        return (
+            hiddenStates,
+            TransformerTrace(weightedQueries: request.weights, layers: pass.traces, crossAttention: pass.crossTraces)
+        )
+    }
+
+    // MARK: - Token by token
+
+    /// Returns the state before the first token.
+    ///
+    /// - Parameters:
+    ///   - batchCount: Sequences.
+    ///   - source: What the encoder reads; of an encoder–decoder alone.
+    ///   - capacity: For how many tokens to take memory at once.
+    /// - Returns: Empty caches, and what the encoder made of the source.
+    public func initialState(
+        batchCount: Int = 1, source: EmbeddedBatch? = nil, capacity: Int = 64
+    ) -> TransformerState {
+        require(configuration.isCausal, "A model whose tokens see later ones cannot be run token by token.")
+        var state = TransformerState(
+            caches: layers.map { layer in
+                KeyValueCache(
+                    batchCount: batchCount, headCount: configuration.keyValueHeadCount,
+                    keyDimension: configuration.headDimension, valueDimension: configuration.headDimension,
+                    capacity: capacity, elementType: embedding.tensor?.elementType == .float64 ? .float64 : .float32)
+            })
+        var dropout: RandomStream?
+        if let memory = encode(source, batchCount: batchCount, dropout: &dropout) {
+            state.memoryKeysAndValues = layers.compactMap { $0.crossAttention?.keysAndValues(of: memory) }
+            state.memoryMask = source?.lengths.map { .lengths($0) } ?? .none
+        }
+        return state
     }
 
     /// Returns the residual stream after the last layer, normalised, for tokens that continue a state.
@@ -65,32 +201,13 @@ public struct Transformer: Sendable {
     ///   - state: What came before; this call's tokens are appended.
     /// - Returns: `[B, T, M]`.
     public func hiddenStates(of embeddings: Tensor, state: inout TransformerState) -> Tensor {
-        run(embeddings, startingAt: state.lengths, tracing: nil) { layer, queries, keys, values, request in
-            state.caches[layer].append(keys: keys, values: values)
-            return state.caches[layer].attention(
-                queries: queries, operation: AttentionOperation(), returning: request)
-        }.hiddenStates
-    }
-
-    /// Returns the residual stream after the last layer, normalised, and what happened on the way.
-    ///
-    /// - Parameters:
-    ///   - embeddings: `[B, T, M]`.
-    ///   - request: What to record.
-    /// - Returns: `[B, T, M]`, and the trace.
-    public func trace(
-        _ embeddings: Tensor, recording request: TraceRequest
-    ) -> (hiddenStates: Tensor, trace: TransformerTrace) {
-        let (hiddenStates, layers) = run(embeddings, tracing: request)
-        return (hiddenStates, TransformerTrace(weightedQueries: request.weights, layers: layers))
-    }
-
-    /// Returns how much each token is to be expected next, before the softmax.
-    ///
-    /// - Parameter hiddenStates: `[B, T, M]`, or a slice of it.
-    /// - Returns: `[B, T, V]`.
-    public func logits(of hiddenStates: Tensor) -> Tensor {
-        matmul(hiddenStates, outputWeight)
+        let starts = state.lengths
+        var pass = TransformerPass(
+            memoryMask: state.memoryMask, caches: state.caches, memoryKeysAndValues: state.memoryKeysAndValues)
+        // Given up here, so that keys and values are appended in place.
+        state.caches = []
+        defer { state.caches = pass.caches }
+        return run(embeddings, startingAt: starts, &pass)
     }
 
     /// Returns the logits after the last of some tokens, and appends the tokens to the state.
@@ -107,52 +224,95 @@ public struct Transformer: Sendable {
             .reshaped(to: [tokens.count, outputWeight.rowCount])
     }
 
-    /// Returns the state before the first token.
-    ///
-    /// - Parameters:
-    ///   - batchCount: Sequences.
-    ///   - capacity: For how many tokens to take memory at once.
-    /// - Returns: Empty caches.
-    public func initialState(batchCount: Int = 1, capacity: Int = 64) -> TransformerState {
-        TransformerState(
-            caches: layers.map { _ in
-                KeyValueCache(
-                    batchCount: batchCount, headCount: configuration.keyValueHeadCount,
-                    keyDimension: configuration.headDimension, valueDimension: configuration.headDimension,
-                    capacity: capacity)
-            })
+    // MARK: - One pass
+
+    private func run(_ inputs: EmbeddedBatch, source: EmbeddedBatch?, _ pass: inout TransformerPass) -> Tensor {
+        pass.memory = encode(source, batchCount: inputs.vectors.shape[0], dropout: &pass.dropout)
+        pass.memoryMask = source?.lengths.map { .lengths($0) } ?? .none
+        if configuration.isCausal {
+            // No token sees the padding, which comes after it.
+            pass.mask = .causal(offset: 0)
+        } else if let lengths = inputs.lengths {
+            pass.mask = .lengths(lengths)
+        }
+        return run(inputs.vectors, startingAt: [Int](repeating: 0, count: inputs.vectors.shape[0]), &pass)
     }
 
-    private func run(
-        _ embeddings: Tensor, startingAt starts: [Int]? = nil, tracing request: TraceRequest?,
-        attend: (_ layer: Int, _ queries: Tensor, _ keys: Tensor, _ values: Tensor, _ request: AttentionRequest)
-            -> AttentionResult = { _, queries, keys, values, request in
-                AttentionOperation(mask: .causal(offset: 0))(
-                    queries: queries, keys: keys, values: values, returning: request)
-            }
-    ) -> (hiddenStates: Tensor, layers: [LayerTrace]) {
+    private func run(_ embeddings: Tensor, startingAt starts: [Int], _ pass: inout TransformerPass) -> Tensor {
+        stack.run(withPositions(embeddings, startingAt: starts, &pass), &pass)
+    }
+
+    /// Returns what the encoder makes of a source: `nil` where there is none.
+    private func encode(_ source: EmbeddedBatch?, batchCount: Int, dropout: inout RandomStream?) -> Tensor? {
         require(
-            embeddings.rank == 3 && embeddings.shape[2] == configuration.modelDimension,
-            "Embeddings are \(embeddings.shape), not [B, T, \(configuration.modelDimension)].")
-        let starts = starts ?? [Int](repeating: 0, count: embeddings.shape[0])
-        let positions = starts.map { start in (0..<embeddings.shape[1]).map { start + $0 } }
-        var hiddenState = embeddings
-        var traces: [LayerTrace] = []
-        for (index, layer) in layers.enumerated() {
-            let result = layer(
-                hiddenState, positions: positions, configuration: configuration, tracing: request
-            ) { attend(index, $0, $1, $2, $3) }
-            hiddenState = result.hiddenState
-            if let trace = result.trace { traces.append(trace) }
+            (source != nil) == configuration.hasEncoder,
+            configuration.hasEncoder ? "The encoder needs a source." : "A model without an encoder reads no source.")
+        guard let encoder, let source else { return nil }
+        require(
+            source.vectors.shape[0] == batchCount,
+            "There are \(source.vectors.shape[0]) sources for \(batchCount) sequences.")
+        var pass = TransformerPass(mask: source.lengths.map { .lengths($0) } ?? .none, dropout: dropout)
+        defer { dropout = pass.dropout }
+        let starts = [Int](repeating: 0, count: batchCount)
+        return encoder.run(withPositions(source.vectors, startingAt: starts, &pass), &pass)
+    }
+
+    /// Returns the input of the first layer, and sets how positions enter later.
+    private func withPositions(
+        _ embeddings: Tensor, startingAt starts: [Int], _ pass: inout TransformerPass
+    ) -> Tensor {
+        let (batchCount, width) = (embeddings.shape[0], configuration.modelDimension)
+        require(
+            embeddings.rank == 3 && embeddings.shape[2] == width && starts.count == batchCount,
+            "Embeddings are \(embeddings.shape), not [\(starts.count), T, \(width)].")
+        let length = embeddings.shape[1]
+        if let problem = configuration.problem(forLength: (starts.max() ?? 0) + length) { stop(problem) }
+        var stream = configuration.scalesEmbedding ? embeddings * Double(width).squareRoot() : embeddings
+        // Sequences that begin at the same position share what is added.
+        let isShared = starts.allSatisfy { $0 == starts[0] }
+        let positions = (isShared ? Array(starts.prefix(1)) : starts).map { start in (0..<length).map { start + $0 } }
+        func rows(_ vectors: Tensor) -> Tensor {
+            isShared ? vectors : vectors.reshaped(to: [batchCount, length, width])
         }
-        return (norm(hiddenState, weight: finalNorm, configuration), traces)
+        switch configuration.positions {
+        case .learned:
+            if let positionEmbedding {
+                stream =
+                    stream
+                    + rows(Attention.embedding(weight: positionEmbedding, indices: positions.flatMap { $0 }))
+            }
+        case .sinusoidal:
+            stream =
+                stream
+                + rows(sinusoids(of: positions.flatMap { $0 }, width: width, elementType: embeddings.elementType))
+        case .rotary(let rotary):
+            let all = isShared ? [[Int]](repeating: positions.first ?? [], count: batchCount) : positions
+            pass.rotation = Rotation(
+                rotary, positions: all, elementType: embeddings.elementType == .float64 ? .float64 : .float32)
+        case .alibi:
+            pass.bias = .alibi(slopes: ScoreBias.alibiSlopes(headCount: configuration.headCount), offsets: starts)
+        case .none: break
+        }
+        return dropped(stream, rate: configuration.dropoutRate, &pass.dropout)
     }
 }
 
-/// What a Transformer has read so far: the keys and values of each layer.
-public struct TransformerState: Sendable {
-    var caches: [KeyValueCache]
-
-    /// How many tokens each sequence has.
-    public var lengths: [Int] { caches.first?.nextPositions ?? [] }
+/// Returns `sin(p / 10000^(2i/M))` at elements 2i and the cosine at 2i + 1 for each position, `[N, M]`.
+///
+/// Vaswani et al., 2017, section 3.5.
+func sinusoids(of positions: [Int], width: Int, elementType: ElementType) -> Tensor {
+    let frequencies = stride(from: 0, to: width, by: 2).map {
+        Double.exp(-Double.log(10_000) * Double($0) / Double(width))
+    }
+    var numbers: [Double] = []
+    numbers.reserveCapacity(positions.count * width)
+    for position in positions {
+        for (pair, frequency) in frequencies.enumerated() {
+            let angle = Double(position) * frequency
+            numbers.append(sin(angle))
+            if 2 * pair + 1 < width { numbers.append(cos(angle)) }
+        }
+    }
+    return Tensor(numbers, shape: [positions.count, width])
+        .converted(to: elementType == .float64 ? .float64 : .float32)
 }

@@ -19,13 +19,15 @@ public struct TransformerTrace: Sendable {
     public let weightedQueries: Range<Int>
     /// One per layer, the first first.
     public internal(set) var layers: [LayerTrace]
+    /// One per layer that attends to an encoder's output, the first first; empty where there is no encoder.
+    public internal(set) var crossAttention: [LayerTrace] = []
 }
 
 /// What happened in one layer's attention.
 public struct LayerTrace: Sendable {
-    /// `[B, H, T, D]`, before the positions enter.
+    /// `[B, H, T, D]`, before they are rotated, where positions enter so.
     public let unrotatedQueries: Tensor
-    /// `[B, G, T, D]`, before the positions enter.
+    /// `[B, G, T, D]`, before they are rotated, where positions enter so.
     public let unrotatedKeys: Tensor
     /// `[B, H, T, D]`, as attention used them.
     public let queries: Tensor

@@ -35,7 +35,7 @@ import Testing
     @Test func `GELU is x times the normal distribution, to the last digits of its tail`() {
         expectDigits(
             gelu(Tensor(inputs, shape: [inputs.count])), { $0 * 0.5 * erfc(-$0 / 2.squareRoot()) },
-            within: 0x1p-23)
+            within: 0x1p-21)
         // 1 + erf would cancel.
         #expect(gelu(Tensor([Float(-10)], shape: [1])).floats[0] < 0)
     }
@@ -61,7 +61,7 @@ import Testing
 
     @Test func `views and halves are taken, and any length`() {
         var random = SeededGenerator(seed: 151)
-        let x = random.tensor([67, 131])
+        let x = random.operand([67, 131])
         for activation in [gelu, geluTanh, silu] {
             let whole = activation(x)
             #expect(whole.shape == [67, 131])

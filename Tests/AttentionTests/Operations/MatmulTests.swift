@@ -70,7 +70,7 @@ import Testing
         #expect(matrix.byteCount == 37 * columns / format.blockLength * format.blockByteCount)
         var random = SeededGenerator(seed: 122)
         for rowCount in [1, 2, 13] {
-            let x = random.tensor([rowCount, columns])
+            let x = random.operand([rowCount, columns])
             let inputs = x.doubles
             var expected: [Double] = []
             var plain: [Float] = []
@@ -97,7 +97,7 @@ import Testing
     func `a row's bits do not depend on the batch`(format: WeightMatrix.Format) {
         let (matrix, _) = weights(format, rowCount: 37, columnCount: 96, seed: 123)
         var random = SeededGenerator(seed: 124)
-        let x = random.tensor([11, 96])
+        let x = random.operand([11, 96])
         let together = matmul(x, matrix)
         for row in 0..<11 {
             let alone = matmul(x.slice(axis: 0, range: row..<row + 1), matrix)
@@ -126,14 +126,14 @@ import Testing
 
     @Test func `a matrix of a tensor may be a view, and inputs of any layout and type`() {
         var random = SeededGenerator(seed: 126)
-        let weights = random.tensor([5, 7])
-        let x = random.tensor([7, 3, 2])
+        let weights = random.operand([5, 7])
+        let x = random.operand([7, 3, 2])
         let expected = matmul(x.transposed(0, 2).contiguous(), WeightMatrix(weights))
         #expect(expected.shape == [2, 3, 5])
         #expect(bits(matmul(x.transposed(0, 2), WeightMatrix(weights))) == bits(expected))
         let column = weights.transposed(0, 1).contiguous().transposed(0, 1)
         #expect(bits(matmul(x.transposed(0, 2), WeightMatrix(column))) == bits(expected))
-        let sliced = random.tensor([9, 7]).slice(axis: 0, range: 3..<8)
+        let sliced = random.operand([9, 7]).slice(axis: 0, range: 3..<8)
         #expect(
             bits(matmul(x.transposed(0, 2), WeightMatrix(sliced)))
                 == bits(matmul(x.transposed(0, 2), WeightMatrix(Tensor(sliced.floats, shape: [5, 7])))))

@@ -20,9 +20,9 @@ import Testing
     @Test(arguments: [-1, 1, 0], [0.0, 1000.0])
     func `layer and RMS norm agree with Double over the last dimensions`(axis: Int, offset: Double) {
         var random = SeededGenerator(seed: 141)
-        let x = random.tensor([3, 5, 7], in: offset - 2...offset + 2)
+        let x = random.operand([3, 5, 7], in: offset - 2...offset + 2)
         let shape = Array(x.shape.suffix(axis < 0 ? -axis : 3 - axis))
-        let (weight, bias) = (random.tensor(shape), random.tensor(shape))
+        let (weight, bias) = (random.operand(shape), random.operand(shape))
         let zeros = [Double](repeating: 0, count: weight.elementCount)
         for (result, isCentred) in [
             (layerNorm(x, weight: weight, bias: bias, axis: axis, epsilon: 1e-3), true),
@@ -52,7 +52,7 @@ import Testing
 
     @Test func `weights of one number broadcast, and views and halves are taken`() {
         var random = SeededGenerator(seed: 142)
-        let x = random.tensor([7, 5])
+        let x = random.operand([7, 5])
         let one = Tensor([Float(1)], shape: [1])
         let ones = Tensor([Float](repeating: 1, count: 7), shape: [7])
         let view = x.transposed(0, 1)

@@ -34,7 +34,7 @@ import Testing
         layout: RotaryEmbedding.Layout, dimension: Int
     ) {
         var random = SeededGenerator(seed: 161)
-        let x = random.tensor([2, 3, 5, 12])
+        let x = random.operand([2, 3, 5, 12])
         let rotary = RotaryEmbedding(dimension: dimension, base: 500, layout: layout)
         let frequencies = (0..<dimension / 2).map { pow(500, -2 * Double($0) / Double(dimension)) }
         let positions = [[0, 1, 2, 3, 100_003], [7, 7, 0, 1, 9]]
@@ -64,7 +64,7 @@ import Testing
     ) {
         var random = SeededGenerator(seed: 162)
         let rotary = RotaryEmbedding(dimension: 16, layout: layout)
-        let (query, key) = (random.tensor([1, 1, 1, 16]), random.tensor([1, 1, 1, 16]))
+        let (query, key) = (random.operand([1, 1, 1, 16]), random.operand([1, 1, 1, 16]))
         func product(_ queryPosition: Int, _ keyPosition: Int) -> Double {
             let (q, k) = (
                 rotary(query, positions: [[queryPosition]]), rotary(key, positions: [[keyPosition]])
@@ -119,7 +119,7 @@ import Testing
 
     @Test func `a scaled embedding rotates by its own frequencies`() {
         var random = SeededGenerator(seed: 163)
-        let x = random.tensor([1, 1, 1, 8])
+        let x = random.operand([1, 1, 1, 8])
         let rotary = RotaryEmbedding(dimension: 8, layout: .interleaved, scaling: .linear(factor: 2))
         let plain = RotaryEmbedding(dimension: 8, layout: .interleaved)
         #expect(bits(rotary(x, positions: [[6]])) == bits(plain(x, positions: [[3]])))

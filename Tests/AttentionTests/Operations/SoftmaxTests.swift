@@ -14,7 +14,7 @@ import Testing
     @Test(arguments: [0, 1, 2, -1, -2])
     func `agrees with Double along every dimension`(axis: Int) {
         var random = SeededGenerator(seed: 131)
-        let x = random.tensor([3, 5, 7], in: -9...9)
+        let x = random.operand([3, 5, 7], in: -9...9)
         let moved = x.transposed(axis, 2)
         let width = moved.shape[2]
         let numbers = moved.doubles

@@ -11,8 +11,8 @@ import Testing
         var random = SeededGenerator(seed: 51)
         return AttentionOperation(
             similarity: measure.similarity(for: sizes), mask: kind.mask(for: sizes),
-            bias: .tensor(random.tensor([sizes.keyCount])), softCap: 3,
-            sinks: random.tensor([sizes.headCount]))
+            bias: .tensor(random.operand([sizes.keyCount])), softCap: 3,
+            sinks: random.operand([sizes.headCount]))
     }
 
     @Test(
@@ -129,7 +129,7 @@ import Testing
         for queryCount in [5, 19] {
             let sizes = OperandSizes(queryCount: queryCount, keyCount: 31)
             let (queries, keys, values) = sizes.operands(seed: 59)
-            let sinks = hasSinks ? random.tensor([2]) : nil
+            let sinks = hasSinks ? random.operand([2]) : nil
             let operation = AttentionOperation(
                 similarity: measure.similarity(for: sizes), mask: .causal(offset: 3), sinks: sinks)
             let result = operation(

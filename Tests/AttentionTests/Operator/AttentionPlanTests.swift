@@ -93,8 +93,8 @@ import Testing
     @Test func `prepared features are told and counted`() {
         var random = SeededGenerator(seed: 102)
         let similarity = Additive(
-            queryWeight: random.tensor([5, 7]), keyWeight: random.tensor([5, 3]),
-            scoreWeight: random.tensor([5]))
+            queryWeight: random.operand([5, 7]), keyWeight: random.operand([5, 3]),
+            scoreWeight: random.operand([5]))
         let plan = AttentionOperation(similarity: similarity).plan(
             queries: Tensor(zeros: [2, 3, 11, 7]), keys: Tensor(zeros: [2, 3, 13, 3]),
             values: Tensor(zeros: [2, 3, 13, 2]))
@@ -125,8 +125,8 @@ import Testing
 
     @Test func `long calls run within that memory`() {
         var random = SeededGenerator(seed: 103)
-        let queries = random.tensor([1, 1, 3, 2])
-        let keys = random.tensor([1, 1, 50_021, 2])
+        let queries = random.operand([1, 1, 3, 2])
+        let keys = random.operand([1, 1, 50_021, 2])
         let operation = AttentionOperation(mask: .causal(offset: 50_000))
         let output = operation(queries: queries, keys: keys, values: keys)
         // Against the same keys in two halves, joined by their log-sum-exp.
@@ -159,7 +159,7 @@ import Testing
                 #endif
             }
             var random = SeededGenerator(seed: 104)
-            let x = random.tensor([1, 1, 4096, 1])
+            let x = random.operand([1, 1, 4096, 1])
             let operation = AttentionOperation(mask: .slidingWindow(left: 100, right: nil))
             let plan = operation.plan(queries: x, keys: x, values: x)
             // Anything the first call of all takes.

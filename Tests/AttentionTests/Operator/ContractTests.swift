@@ -361,7 +361,7 @@ import Testing
                 similarity: measure.similarity(for: sizes),
                 mask: .causal(offset: 300) & .lengths([keyCount - 1]),
                 bias: .alibi(slopes: ScoreBias.alibiSlopes(headCount: 2)), softCap: 2,
-                sinks: random.tensor([2]))
+                sinks: random.operand([2]))
             let request = AttentionRequest(
                 logSumExp: true, weights: 0..<2, scores: .softCapped, keyWeightSums: true, rowEntropy: true,
                 topKeyCount: 3)
@@ -381,10 +381,10 @@ import Testing
         let before = ComputeThreads.count
         defer { ComputeThreads.count = before }
         var random = SeededGenerator(seed: 43)
-        let x = random.tensor([37, 131])
-        let weights = WeightMatrix(random.tensor([67, 131]))
-        let scale = random.tensor([131])
-        let heads = random.tensor([2, 3, 7, 8])
+        let x = random.operand([37, 131])
+        let weights = WeightMatrix(random.operand([67, 131]))
+        let scale = random.operand([131])
+        let heads = random.operand([2, 3, 7, 8])
         let rotary = RotaryEmbedding(dimension: 8, layout: .half)
         let positions = [Array(0..<7), Array(5..<12)]
         let results = [1, 2, 3, 5].map { count in

@@ -104,12 +104,12 @@ import Testing
         var cache = emptyCache(window: 8)
         var random = SeededGenerator(seed: 83)
         for _ in 0..<500 {
-            cache.append(keys: random.tensor([2, 3, 1, 7]), values: random.tensor([2, 3, 1, 5]))
+            cache.append(keys: random.operand([2, 3, 1, 7]), values: random.operand([2, 3, 1, 5]))
             #expect(cache.capacity <= 16)
             #expect(cache.lengths.allSatisfy { $0 <= 16 })
         }
         #expect(cache.nextPositions == [500, 500])
-        cache.append(keys: random.tensor([2, 3, 40, 7]), values: random.tensor([2, 3, 40, 5]))
+        cache.append(keys: random.operand([2, 3, 40, 7]), values: random.operand([2, 3, 40, 5]))
         #expect(cache.capacity <= 7 + 40)
     }
 
@@ -118,7 +118,7 @@ import Testing
         var random = SeededGenerator(seed: 84)
         var capacities: [Int] = []
         for _ in 0..<33 {
-            cache.append(keys: random.tensor([2, 3, 1, 7]), values: random.tensor([2, 3, 1, 5]))
+            cache.append(keys: random.operand([2, 3, 1, 7]), values: random.operand([2, 3, 1, 5]))
             if capacities.last != cache.capacity { capacities.append(cache.capacity) }
         }
         #expect(capacities == [4, 8, 16, 32, 64])

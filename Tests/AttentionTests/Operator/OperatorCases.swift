@@ -17,9 +17,9 @@ struct OperandSizes: Sendable {
     ) {
         var random = SeededGenerator(seed: seed)
         return (
-            random.tensor([batchCount, headCount, queryCount, queryDimension], as: type),
-            random.tensor([batchCount, keyValueHeadCount, keyCount, keyDimension], as: type),
-            random.tensor([batchCount, keyValueHeadCount, keyCount, valueDimension], as: type)
+            random.operand([batchCount, headCount, queryCount, queryDimension], as: type),
+            random.operand([batchCount, keyValueHeadCount, keyCount, keyDimension], as: type),
+            random.operand([batchCount, keyValueHeadCount, keyCount, valueDimension], as: type)
         )
     }
 }
@@ -86,17 +86,17 @@ enum Measure: String, CaseIterable, Sendable {
         case .negativeScale: return .scaledDotProduct(scale: -0.7)
         case .zeroScale: return .scaledDotProduct(scale: 0)
         case .general:
-            return .general(weight: random.tensor([sizes.queryDimension, sizes.keyDimension], in: -1...1))
+            return .general(weight: random.operand([sizes.queryDimension, sizes.keyDimension], in: -1...1))
         case .additive, .additiveWithBias:
             return .additive(
-                queryWeight: random.tensor([hidden, sizes.queryDimension], in: -1...1),
-                keyWeight: random.tensor([hidden, sizes.keyDimension], in: -1...1),
-                scoreWeight: random.tensor([hidden]),
-                bias: self == .additive ? nil : random.tensor([hidden]))
+                queryWeight: random.operand([hidden, sizes.queryDimension], in: -1...1),
+                keyWeight: random.operand([hidden, sizes.keyDimension], in: -1...1),
+                scoreWeight: random.operand([hidden]),
+                bias: self == .additive ? nil : random.operand([hidden]))
         case .linearAdditive:
             return .linearAdditive(
-                queryWeight: random.tensor([sizes.queryDimension]),
-                keyWeight: random.tensor([sizes.keyDimension]))
+                queryWeight: random.operand([sizes.queryDimension]),
+                keyWeight: random.operand([sizes.keyDimension]))
         case .cosine: return .cosine(temperature: 0.3)
         case .euclidean: return .negativeSquaredEuclidean(scale: 0.5)
         case .gaussian: return .gaussian(bandwidth: 1.7)

@@ -85,10 +85,10 @@ import Testing
             switch self {
             case .full:
                 return .tensor(
-                    random.tensor([sizes.batchCount, sizes.headCount, sizes.queryCount, sizes.keyCount]))
-            case .ofKeys: return .tensor(random.tensor([sizes.keyCount]))
-            case .ofHeads: return .tensor(random.tensor([sizes.headCount, 1, 1]))
-            case .ofQueries: return .tensor(random.tensor([sizes.batchCount, 1, sizes.queryCount, 1]))
+                    random.operand([sizes.batchCount, sizes.headCount, sizes.queryCount, sizes.keyCount]))
+            case .ofKeys: return .tensor(random.operand([sizes.keyCount]))
+            case .ofHeads: return .tensor(random.operand([sizes.headCount, 1, 1]))
+            case .ofQueries: return .tensor(random.operand([sizes.batchCount, 1, sizes.queryCount, 1]))
             case .withInfinities:
                 // One pair in three hidden, and the second query sees nothing.
                 var numbers = random.numbers(sizes.queryCount * sizes.keyCount)
@@ -105,7 +105,7 @@ import Testing
                 return BiasKind.withInfinities.bias(for: sizes) + .alibi(slopes: slopes) + ScoreBias(Waves())
             case .float64:
                 return .tensor(
-                    random.tensor([sizes.headCount, sizes.queryCount, sizes.keyCount], as: .float64))
+                    random.operand([sizes.headCount, sizes.queryCount, sizes.keyCount], as: .float64))
             }
         }
     }
@@ -121,7 +121,7 @@ import Testing
                     let operation = AttentionOperation(
                         similarity: measure.similarity(for: sizes), mask: kind.mask(for: sizes),
                         bias: bias.bias(for: sizes), softCap: softCap,
-                        sinks: hasSinks ? random.tensor([sizes.headCount]) : nil)
+                        sinks: hasSinks ? random.operand([sizes.headCount]) : nil)
                     expectAgreement(
                         operation, queries: queries, keys: keys, values: values,
                         "\(measure), \(kind), sinks: \(hasSinks)")
@@ -191,7 +191,7 @@ import Testing
         var random = SeededGenerator(seed: 11)
         let queries = column((0..<queryCount).map { $0 % 2 == 0 ? 1 : -1 })
         let keys = column((0..<523).map { Float($0 % 7 - 3) / 3 * 1e4 })
-        let values = random.tensor([1, 1, 523, 3])
+        let values = random.operand([1, 1, 523, 3])
         for mask in [AttentionMask.none, .causal(offset: 400)] {
             for softCap in [nil, 50.0] {
                 let operation = AttentionOperation(similarity: .dot, mask: mask, softCap: softCap)
@@ -227,7 +227,7 @@ import Testing
             let sizes = OperandSizes(
                 batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: queryCount)
             var random = SeededGenerator(seed: 13)
-            func denormals(_ shape: [Int]) -> Tensor { random.tensor(shape, in: -1e-39...1e-39) }
+            func denormals(_ shape: [Int]) -> Tensor { random.operand(shape, in: -1e-39...1e-39) }
             let operation = AttentionOperation(similarity: measure.similarity(for: sizes))
             expectAgreement(
                 operation, queries: denormals([1, 1, queryCount, 7]), keys: denormals([1, 1, 13, 7]),
@@ -241,16 +241,16 @@ import Testing
         var random = SeededGenerator(seed: 14)
         for queryCount in [3, 19] {
             // [B, T, H, D] transposed; a slice of longer rows; D along the second last dimension.
-            let queries = random.tensor([2, queryCount, 6, 7]).transposed(1, 2)
-            let keys = random.tensor([2, 3, 17, 9]).slice(axis: 2, range: 2..<15).slice(axis: 3, range: 1..<8)
-            let values = random.tensor([2, 3, 5, 13]).transposed(2, 3)
+            let queries = random.operand([2, queryCount, 6, 7]).transposed(1, 2)
+            let keys = random.operand([2, 3, 17, 9]).slice(axis: 2, range: 2..<15).slice(axis: 3, range: 1..<8)
+            let values = random.operand([2, 3, 5, 13]).transposed(2, 3)
             expectAgreement(AttentionOperation(), queries: queries, keys: keys, values: values)
             expectAgreement(
                 AttentionOperation(mask: .causal(offset: 2)), queries: values.expanded(to: [2, 3, 13, 5]),
                 keys: values, values: keys)
 
-            let width = random.tensor([2, queryCount, 6 * 7])
-            let (narrowKeys, narrowValues) = (random.tensor([2, 13, 3 * 7]), random.tensor([2, 13, 3 * 5]))
+            let width = random.operand([2, queryCount, 6 * 7])
+            let (narrowKeys, narrowValues) = (random.operand([2, 13, 3 * 7]), random.operand([2, 13, 3 * 5]))
             let merged = attention(
                 queries: width, keys: narrowKeys, values: narrowValues, headCount: 6, keyValueHeadCount: 3)
             #expect(merged.shape == [2, queryCount, 30])
@@ -265,29 +265,29 @@ import Testing
     @Test func `one key and value for all heads and positions may be repeated with stride 0`() {
         var random = SeededGenerator(seed: 15)
         for queryCount in [2, 19] {
-            let queries = random.tensor([2, 6, queryCount, 7])
-            let keys = random.tensor([2, 1, 13, 7]).expanded(to: [2, 3, 13, 7])
-            let values = random.tensor([1, 3, 1, 5]).expanded(to: [2, 3, 13, 5])
+            let queries = random.operand([2, 6, queryCount, 7])
+            let keys = random.operand([2, 1, 13, 7]).expanded(to: [2, 3, 13, 7])
+            let values = random.operand([1, 3, 1, 5]).expanded(to: [2, 3, 13, 5])
             expectAgreement(AttentionOperation(), queries: queries, keys: keys, values: values)
-            let flat = random.tensor([2, 1, 13, 1]).expanded(to: [2, 3, 13, 7])
+            let flat = random.operand([2, 1, 13, 1]).expanded(to: [2, 3, 13, 7])
             expectAgreement(AttentionOperation(), queries: queries, keys: flat, values: values)
-            let same = random.tensor([1, 1, 1, 7]).expanded(to: [2, 6, queryCount, 7])
+            let same = random.operand([1, 1, 1, 7]).expanded(to: [2, 6, queryCount, 7])
             expectAgreement(AttentionOperation(), queries: same, keys: keys, values: values)
         }
     }
 
     @Test func `the output is laid out as the queries`() {
         var random = SeededGenerator(seed: 16)
-        let (keys, values) = (random.tensor([2, 3, 13, 7]), random.tensor([2, 3, 13, 5]))
+        let (keys, values) = (random.operand([2, 3, 13, 7]), random.operand([2, 3, 13, 5]))
         let operation = AttentionOperation()
-        let inOrder = operation(queries: random.tensor([2, 3, 11, 7]), keys: keys, values: values)
+        let inOrder = operation(queries: random.operand([2, 3, 11, 7]), keys: keys, values: values)
         #expect(inOrder.strides == [165, 55, 5, 1])
         let acrossHeads = operation(
-            queries: random.tensor([2, 11, 3, 7]).transposed(1, 2), keys: keys, values: values)
+            queries: random.operand([2, 11, 3, 7]).transposed(1, 2), keys: keys, values: values)
         #expect(acrossHeads.strides == [165, 5, 15, 1])
         #expect(acrossHeads.transposed(1, 2).isContiguous)
         let acrossAll = operation(
-            queries: random.tensor([11, 3, 2, 7]).transposed(0, 2), keys: keys, values: values)
+            queries: random.operand([11, 3, 2, 7]).transposed(0, 2), keys: keys, values: values)
         #expect(acrossAll.strides == [5, 10, 30, 1])
     }
 

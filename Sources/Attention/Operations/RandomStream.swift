@@ -1,5 +1,3 @@
-public import Attention
-
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Musl)
@@ -33,8 +31,26 @@ public struct RandomStream: RandomNumberGenerator, Sendable, Hashable {
     ///
     /// - Returns: 64 random bits.
     public mutating func next() -> UInt64 {
-        position &+= 1
-        return Self.mixed(Self.mixed(seed) &+ position &* 0x9E37_79B9_7F4A_7C15)
+        defer { position &+= 1 }
+        return number(0)
+    }
+
+    /// Returns one of the numbers to come, without taking it.
+    ///
+    /// - Parameter index: 0 is what ``next()`` would return.
+    /// - Returns: 64 random bits.
+    func number(_ index: Int) -> UInt64 {
+        let place = position &+ UInt64(truncatingIfNeeded: index) &+ 1
+        return Self.mixed(Self.mixed(seed) &+ place &* 0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// Takes numbers all at once.
+    ///
+    /// - Parameter count: How many.
+    /// - Returns: The stream before they were taken, to look them up in: see ``number(_:)``.
+    mutating func take(_ count: Int) -> RandomStream {
+        defer { position &+= UInt64(truncatingIfNeeded: count) }
+        return self
     }
 
     /// Returns a stream of its own for a part, such as a step or a layer.

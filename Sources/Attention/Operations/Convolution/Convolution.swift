@@ -1,0 +1,335 @@
+/// Returns a convolution along time: `y[o, t] = bias[o] + Σ w[o, c, k] · x[c, t · stride + k · dilation - padding]`.
+///
+/// A cross-correlation, as everywhere in this field: the kernel is not reversed. `B` batch, `C` channels, `O` outputs,
+/// `G` groups, `K` kernel size.
+///
+/// - Parameters:
+///   - x: `[B, C, T]`, or `[B, T, C]` with channels last; floating-point.
+///   - weight: `[O, C / G, K]`, in either layout.
+///   - bias: `[O]`, or none.
+///   - window: Stride, dilation and padding; `.causal(kernelSize:dilation:)` never looks ahead.
+///   - groups: `G`, which divides `C` and `O`: outputs of one group see the channels of that group only.
+///   - layout: Where the channels of `x` and of the result stand.
+/// - Returns: `[B, O, T′]`, or `[B, T′, O]`: float64 where `x` and `weight` are, else float32. `T′` is
+///   `window.outputLength(of: T, kernelSize: K)`.
+/// - Complexity: O(B·T′·O·K·C/G) time; no more memory than the operands, the result and one copy of the weights.
+public func conv1d(
+    _ x: Tensor, weight: Tensor, bias: Tensor? = nil, window: ConvolutionWindow = .valid, groups: Int = 1,
+    layout: ConvolutionLayout = .channelsFirst
+) -> Tensor {
+    require(x.rank == 3, "A sequence to convolve has three dimensions, not \(x.shape).")
+    require(weight.rank == 3, "The kernels of a convolution along time are [O, C / G, K], not \(weight.shape).")
+    let sequence = layout == .channelsLast ? x : x.transposed(1, 2)
+    let (batch, length, channels) = (sequence.shape[0], sequence.shape[1], sequence.shape[2])
+    // A sequence is an image of height 1.
+    let result = convolved(
+        sequence.reshaped(to: [batch, 1, length, channels]),
+        weight: weight.reshaped(to: [weight.shape[0], weight.shape[1], 1, weight.shape[2]]), bias: bias, .valid, window,
+        groups: groups)
+    let output = result.reshaped(to: [batch, result.shape[2], result.shape[3]])
+    return layout == .channelsLast ? output : output.transposed(1, 2)
+}
+
+/// Returns a convolution over an image.
+///
+/// `y[o, i, j] = bias[o] + Σ w[o, c, k, l] · x[c, i · stride + k · dilation - padding, j · …]`, each dimension with its
+/// own window.
+///
+/// - Parameters:
+///   - x: `[B, C, H, W]`, or `[B, H, W, C]` with channels last; floating-point.
+///   - weight: `[O, C / G, K, L]`, in either layout.
+///   - bias: `[O]`, or none.
+///   - vertical: Stride, dilation and padding along the height.
+///   - horizontal: Those along the width.
+///   - groups: `G`, which divides `C` and `O`.
+///   - layout: Where the channels of `x` and of the result stand.
+/// - Returns: `[B, O, H′, W′]`, or `[B, H′, W′, O]`: float64 where `x` and `weight` are, else float32.
+public func conv2d(
+    _ x: Tensor, weight: Tensor, bias: Tensor? = nil, vertical: ConvolutionWindow = .valid,
+    horizontal: ConvolutionWindow = .valid, groups: Int = 1, layout: ConvolutionLayout = .channelsFirst
+) -> Tensor {
+    require(x.rank == 4, "Images to convolve have four dimensions, not \(x.shape).")
+    require(weight.rank == 4, "The kernels of a convolution over images are [O, C / G, K, L], not \(weight.shape).")
+    let output = convolved(
+        layout == .channelsLast ? x : x.channelsLast(), weight: weight, bias: bias, vertical, horizontal,
+        groups: groups)
+    return layout == .channelsLast ? output : output.channelsFirst()
+}
+
+extension Tensor {
+    /// `[B, C, H, W]` as `[B, H, W, C]`.
+    func channelsLast() -> Tensor { transposed(1, 2).transposed(2, 3) }
+
+    /// `[B, H, W, C]` as `[B, C, H, W]`.
+    func channelsFirst() -> Tensor { transposed(2, 3).transposed(1, 2) }
+}
+
+private func convolved(
+    _ x: Tensor, weight: Tensor, bias: Tensor?, _ vertical: ConvolutionWindow, _ horizontal: ConvolutionWindow,
+    groups: Int
+) -> Tensor {
+    let (channels, outputs) = (x.shape[3], weight.shape[0])
+    require(
+        groups >= 1 && channels % groups == 0 && outputs % groups == 0,
+        "\(groups) groups do not divide \(channels) channels and \(outputs) outputs.")
+    require(
+        weight.shape[1] == channels / groups,
+        "The kernels \(weight.shape) have \(weight.shape[1]) channels, but \(channels) channels in \(groups) groups have "
+            + "\(channels / groups).")
+    require(weight.shape[2] >= 1 && weight.shape[3] >= 1, "The kernels \(weight.shape) are empty.")
+    require(
+        bias == nil || bias?.shape == [outputs],
+        "The bias is \(bias?.shape ?? []), but the weights are \(weight.shape).")
+    let convolution = Convolution(x.shape, weight.shape, vertical, horizontal, groups: groups)
+    return computedType(x, weight) == .float64
+        ? convolved(x, weight, bias, convolution, as: Double.self)
+        : convolved(x, weight, bias, convolution, as: Float.self)
+}
+
+private func convolved<Scalar: KernelScalar>(
+    _ x: Tensor, _ weight: Tensor, _ bias: Tensor?, _ convolution: Convolution, as type: Scalar.Type
+) -> Tensor {
+    let input = x.detached.converted(to: Scalar.elementType).contiguous()
+    let weights = weight.detached.converted(to: Scalar.elementType).contiguous()
+    let start = bias?.detached.converted(to: Scalar.elementType).contiguous()
+    let output = convolution.output(of: input, weights, start, as: type)
+    return output.recorded(from: [x, weight, bias]) { gradient, isWanted in
+        let gradient = gradient.contiguous()
+        return [
+            isWanted[0] ? convolution.inputGradient(gradient, weights, as: type) : nil,
+            isWanted[1] ? convolution.weightGradient(gradient, input, as: type) : nil,
+            isWanted[2] ? gradient.summed(to: [convolution.outputs]) : nil,
+        ]
+    }
+}
+
+/// A convolution's shapes: images with channels last, and a sum of matrix products, one for each element of the kernel.
+///
+/// An element of the kernel is a matrix `[C / G, O / G]`, and the inputs it meets along a row of outputs are the rows of
+/// another, `stride · C` elements apart: no input is copied. Where every channel has a group of its own the matrices
+/// are numbers, and rows of all channels are multiplied element by element instead.
+private struct Convolution: Sendable {
+    let batch, height, width, channels: Int
+    let outputHeight, outputWidth, outputs: Int
+    let kernelHeight, kernelWidth: Int
+    let vertical, horizontal: ConvolutionWindow
+    let groups: Int
+
+    /// The shape of the weights, as given.
+    let weightShape: [Int]
+
+    init(
+        _ shape: [Int], _ weightShape: [Int], _ vertical: ConvolutionWindow, _ horizontal: ConvolutionWindow,
+        groups: Int
+    ) {
+        (batch, height, width, channels) = (shape[0], shape[1], shape[2], shape[3])
+        (outputs, kernelHeight, kernelWidth) = (weightShape[0], weightShape[2], weightShape[3])
+        outputHeight = vertical.outputLength(of: height, kernelSize: kernelHeight)
+        outputWidth = horizontal.outputLength(of: width, kernelSize: kernelWidth)
+        (self.vertical, self.horizontal, self.groups) = (vertical, horizontal, groups)
+        self.weightShape = weightShape
+    }
+
+    private var isDepthwise: Bool { groups == channels && groups == outputs }
+    /// What is computed apart: groups, or all channels at once where each is a group.
+    private var lanes: Int { isDepthwise ? 1 : groups }
+    private var laneChannels: Int { channels / lanes }
+    private var laneOutputs: Int { outputs / lanes }
+    private var taps: Int { kernelHeight * kernelWidth }
+    /// How many places of a row are one item of work.
+    private var block: Int { 96 }
+
+    /// Returns `bias + Σ x · w` for every output.
+    func output<Scalar: KernelScalar>(
+        of input: Tensor, _ weights: Tensor, _ bias: Tensor?, as type: Scalar.Type
+    ) -> Tensor {
+        let kernels = kernels(of: weights, channelsFirst: true, as: type)
+        let result = Tensor(
+            uninitialized: [batch, outputHeight, outputWidth, outputs], elementType: Scalar.elementType)
+        let (x, w) = (input.pointer(as: Scalar.self), kernels.pointer(as: Scalar.self))
+        let (out, start) = (result.pointer(as: Scalar.self), bias?.pointer(as: Scalar.self))
+        forEachPiece(rows: outputHeight, columns: outputWidth) { image, lane, row, columns in
+            let first = (image * outputHeight + row) * outputWidth
+            for column in columns {
+                let place = out + (first + column) * outputs + lane * laneOutputs
+                if let start {
+                    place.update(from: start + lane * laneOutputs, count: laneOutputs)
+                } else {
+                    place.update(repeating: 0, count: laneOutputs)
+                }
+            }
+            for tap in 0..<taps {
+                let (k, l) = (tap / kernelWidth, tap % kernelWidth)
+                let y = vertical.input(of: k, output: row)
+                let met = horizontal.outputs(of: l, within: columns, length: width)
+                guard 0..<height ~= y, !met.isEmpty else { continue }
+                let column = horizontal.input(of: l, output: met.lowerBound)
+                multiplyAdd(
+                    x + ((image * height + y) * width + column) * channels + lane * laneChannels,
+                    rowStride: horizontal.stride * channels, depth: laneChannels,
+                    w + (lane * taps + tap) * kernelSize, columns: laneOutputs, rows: met.count,
+                    into: out + (first + met.lowerBound) * outputs + lane * laneOutputs, outStride: outputs)
+            }
+        }
+        withExtendedLifetime((input, kernels, bias)) {}
+        return result
+    }
+
+    /// Returns the gradient of the input, from the output's.
+    func inputGradient<Scalar: KernelScalar>(
+        _ gradient: Tensor, _ weights: Tensor, as type: Scalar.Type
+    ) -> Tensor {
+        let kernels = kernels(of: weights, channelsFirst: false, as: type)
+        let result = Tensor(zeros: [batch, height, width, channels], elementType: Scalar.elementType)
+        let (g, w) = (gradient.pointer(as: Scalar.self), kernels.pointer(as: Scalar.self))
+        let out = result.pointer(as: Scalar.self)
+        forEachPiece(rows: height, columns: width) { image, lane, row, columns in
+            for tap in 0..<taps {
+                let (k, l) = (tap / kernelWidth, tap % kernelWidth)
+                // forward: output[i, j] += input[i · stride + k · dilation - padding, …] · w[k, l]
+                let rows = vertical.outputs(of: k, meeting: row..<row + 1, outputLength: outputHeight)
+                let met = horizontal.outputs(of: l, meeting: columns, outputLength: outputWidth)
+                guard let i = rows.first, !met.isEmpty else { continue }
+                let column = horizontal.input(of: l, output: met.lowerBound)
+                multiplyAdd(
+                    g + ((image * outputHeight + i) * outputWidth + met.lowerBound) * outputs + lane * laneOutputs,
+                    rowStride: outputs, depth: laneOutputs, w + (lane * taps + tap) * kernelSize,
+                    columns: laneChannels, rows: met.count,
+                    into: out + ((image * height + row) * width + column) * channels + lane * laneChannels,
+                    outStride: horizontal.stride * channels)
+            }
+        }
+        withExtendedLifetime((gradient, kernels)) {}
+        return result
+    }
+
+    /// Returns the gradient of the weights, from the output's.
+    func weightGradient<Scalar: KernelScalar>(
+        _ gradient: Tensor, _ input: Tensor, as type: Scalar.Type
+    ) -> Tensor {
+        let sums = Tensor(zeros: [lanes, taps, kernelSize], elementType: Scalar.elementType)
+        let (g, x) = (gradient.pointer(as: Scalar.self), input.pointer(as: Scalar.self))
+        let sum = sums.pointer(as: Scalar.self)
+        // Each item has outputs of its own, and goes through all images and rows in order.
+        let pieces = isDepthwise ? 1 : blocks(of: laneOutputs, by: 64)
+        parallel(lanes * taps * pieces) { item in
+            let (lane, tap) = (item / pieces / taps, item / pieces % taps)
+            let (k, l) = (tap / kernelWidth, tap % kernelWidth)
+            let part = isDepthwise ? 0..<laneOutputs : range(item % pieces, by: 64, upTo: laneOutputs)
+            let met = horizontal.outputs(of: l, within: 0..<outputWidth, length: width)
+            let rows = vertical.outputs(of: k, within: 0..<outputHeight, length: height)
+            guard !met.isEmpty else { return }
+            let out = sum + (lane * taps + tap) * kernelSize + (isDepthwise ? 0 : part.lowerBound * laneChannels)
+            for image in 0..<batch {
+                for row in rows {
+                    // forward: output[i, j] += input[i · stride + k · dilation - padding, …] · w[k, l]
+                    let y = vertical.input(of: k, output: row)
+                    let column = horizontal.input(of: l, output: met.lowerBound)
+                    let gradients =
+                        g + ((image * outputHeight + row) * outputWidth + met.lowerBound) * outputs
+                        + lane * laneOutputs + part.lowerBound
+                    let inputs = x + ((image * height + y) * width + column) * channels + lane * laneChannels
+                    if isDepthwise {
+                        for place in 0..<met.count {
+                            addProduct(
+                                gradients + place * outputs, inputs + place * horizontal.stride * channels,
+                                count: channels, into: out)
+                        }
+                    } else {
+                        multiply(
+                            MatrixOperand(transposed: gradients, rowStride: outputs),
+                            MatrixOperand(rows: inputs, rowStride: horizontal.stride * channels), rows: part.count,
+                            columns: laneChannels, depth: met.count, into: out, outStride: laneChannels,
+                            isAccumulating: true)
+                    }
+                }
+            }
+        }
+        withExtendedLifetime((gradient, input)) {}
+        return weights(of: sums, as: type)
+    }
+
+    // MARK: - One element of the kernel
+
+    private func multiplyAdd<Scalar: KernelScalar>(
+        _ a: UnsafePointer<Scalar>, rowStride: Int, depth: Int, _ kernel: UnsafePointer<Scalar>, columns: Int,
+        rows: Int, into out: UnsafeMutablePointer<Scalar>, outStride: Int
+    ) {
+        if isDepthwise {
+            for row in 0..<rows { addProduct(a + row * rowStride, kernel, count: columns, into: out + row * outStride) }
+        } else {
+            multiply(
+                MatrixOperand(rows: a, rowStride: rowStride), MatrixOperand(rows: kernel, rowStride: columns),
+                rows: rows, columns: columns, depth: depth, into: out, outStride: outStride, isAccumulating: true)
+        }
+    }
+
+    /// Calls `body` with pieces of rows, in parallel, each in one image and one lane.
+    private func forEachPiece(
+        rows: Int, columns: Int, _ body: (_ image: Int, _ lane: Int, _ row: Int, _ columns: Range<Int>) -> Void
+    ) {
+        let pieces = blocks(of: columns, by: block)
+        parallel(batch * lanes * rows * pieces) { item in
+            let (row, rest) = (item / pieces % rows, item / pieces / rows)
+            body(rest / lanes, rest % lanes, row, range(item % pieces, by: block, upTo: columns))
+        }
+    }
+
+    // MARK: - The order of the weights
+
+    /// The elements of a lane's matrix for one element of the kernel.
+    private var kernelSize: Int { isDepthwise ? channels : laneChannels * laneOutputs }
+
+    /// The weights `[O, C / G, K]` in the order that they are used in: for each lane and element of the kernel a matrix
+    /// `[C / G, O / G]`, or its transpose.
+    private func kernels<Scalar: KernelScalar>(
+        of weights: Tensor, channelsFirst: Bool, as type: Scalar.Type
+    ) -> Tensor {
+        let result = Tensor(uninitialized: [lanes, taps, kernelSize], elementType: Scalar.elementType)
+        let (out, source) = (result.pointer(as: Scalar.self), weights.pointer(as: Scalar.self))
+        if isDepthwise {
+            for channel in 0..<channels {
+                for tap in 0..<taps { out[tap * channels + channel] = source[channel * taps + tap] }
+            }
+            return result
+        }
+        let (rows, columns) = channelsFirst ? (laneChannels, laneOutputs) : (laneOutputs, laneChannels)
+        parallel(lanes * rows) { item in
+            let (lane, row) = (item / rows, item % rows)
+            for column in 0..<columns {
+                let (channel, output) = channelsFirst ? (row, column) : (column, row)
+                let kernel = source + ((lane * laneOutputs + output) * laneChannels + channel) * taps
+                let place = out + lane * taps * kernelSize + row * columns + column
+                for tap in 0..<taps { place[tap * kernelSize] = kernel[tap] }
+            }
+        }
+        withExtendedLifetime(weights) {}
+        return result
+    }
+
+    /// What ``kernels(of:channelsFirst:as:)`` undoes, where it puts outputs first.
+    private func weights<Scalar: KernelScalar>(of kernels: Tensor, as type: Scalar.Type) -> Tensor {
+        let result = Tensor(uninitialized: weightShape, elementType: Scalar.elementType)
+        let (out, source) = (result.pointer(as: Scalar.self), kernels.pointer(as: Scalar.self))
+        let rowCount = isDepthwise ? 1 : laneOutputs
+        let columns = kernelSize / max(1, rowCount)
+        parallel(lanes * rowCount) { item in
+            let (lane, row) = (item / rowCount, item % rowCount)
+            for column in 0..<columns {
+                let kernel = out + (lane * kernelSize + row * columns + column) * taps
+                let place = source + lane * taps * kernelSize + row * columns + column
+                for tap in 0..<taps { kernel[tap] = place[tap * kernelSize] }
+            }
+        }
+        withExtendedLifetime(kernels) {}
+        return result
+    }
+}
+
+/// Adds the products of pairs of elements.
+@inline(__always)
+private func addProduct<Scalar: KernelScalar>(
+    _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, count: Int, into sum: UnsafeMutablePointer<Scalar>
+) {
+    for index in 0..<count { sum[index] += x[index] * y[index] }
+}

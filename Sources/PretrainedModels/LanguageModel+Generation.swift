@@ -1,0 +1,81 @@
+internal import Attention
+public import ModelFiles
+public import SequenceModels
+
+extension LanguageModel {
+    /// Returns the tokens of a text to continue, with the one in front that the model expects, if any.
+    ///
+    /// - Parameter text: Special tokens in it are plain text.
+    /// - Returns: The tokens; none for an empty text.
+    /// - Throws: `TokenizerError` when the text cannot be encoded.
+    public func promptTokens(of text: String) throws(TokenizerError) -> [Int32] {
+        let tokens = try tokenizer.encode(text)
+        guard !tokens.isEmpty, tokenizer.addsBeginningOfSequence, let first = tokenizer.beginningOfSequenceID else {
+            return tokens
+        }
+        return [first] + tokens
+    }
+
+    /// Returns the most likely continuation, token by token.
+    ///
+    /// - Parameters:
+    ///   - tokens: What to continue, at least one.
+    ///   - maximumCount: How many tokens to append at most.
+    ///   - chunkLength: How many tokens of the prompt to feed at a time; the result does not depend on it beyond
+    ///     rounding.
+    /// - Returns: The new tokens; the last is the end token if the model said it.
+    public func greedyContinuation(
+        of tokens: [Int32], maximumCount: Int, chunkLength: Int = 512
+    ) -> [Int32] {
+        var sampler = TokenSampler(temperature: 0)
+        var result: [Int32] = []
+        continuation(of: tokens, maximumCount: maximumCount, sampler: &sampler, chunkLength: chunkLength) {
+            result.append($0)
+            return true
+        }
+        return result
+    }
+
+    /// Continues tokens, one after the other.
+    ///
+    /// Where the model takes a limited number of tokens, it goes on until that is reached.
+    ///
+    /// - Parameters:
+    ///   - tokens: What to continue, at least one; of a model that reads a source, the source.
+    ///   - maximumCount: How many tokens to append at most.
+    ///   - sampler: Picks the tokens.
+    ///   - chunkLength: How many tokens of the prompt to feed at a time.
+    ///   - onToken: Gets each new token, the end token included, and returns whether to go on.
+    public func continuation(
+        of tokens: [Int32], maximumCount: Int, sampler: inout TokenSampler, chunkLength: Int = 512,
+        onToken: (Int32) -> Bool
+    ) {
+        require(!tokens.isEmpty && chunkLength > 0, "There is nothing to continue, or pieces of \(chunkLength).")
+        proceed(with: model, tokens.map(Int.init), maximumCount, &sampler, chunkLength, onToken)
+    }
+
+    private func proceed<Model: SequenceModel>(
+        with model: Model, _ tokens: [Int], _ maximumCount: Int, _ sampler: inout TokenSampler, _ chunkLength: Int,
+        _ onToken: (Int32) -> Bool
+    ) {
+        let end = tokenizer.endOfSequenceID.map(Int.init)
+        // The decoder of running text begins where its source ends.
+        let prompt = prompting == .pairs ? (model.readsSource ? [] : tokens) + [end ?? 0] : tokens
+        var rest = model.readsSource ? prompt.suffix(1) : prompt[...]
+        let source = model.readsSource ? EmbeddedBatch(model.embedSource([tokens])) : nil
+        var room = min(maximumCount, (model.contextLength ?? .max) - (rest.count - 1))
+        var state = model.initialState(batchCount: 1, source: source)
+        while room > 0 {
+            var logits: Tensor?
+            while !rest.isEmpty {
+                logits = model.nextTokenLogits(after: [Array(rest.prefix(chunkLength))], state: &state)
+                rest = rest.dropFirst(chunkLength)
+            }
+            guard let scores = logits?.floats, !scores.isEmpty else { return }
+            let token = sampler.token(from: scores)
+            guard onToken(Int32(token)), token != end else { return }
+            rest = [token]
+            room -= 1
+        }
+    }
+}

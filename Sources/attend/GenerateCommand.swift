@@ -1,0 +1,89 @@
+internal import ArgumentParser
+import ModelFiles
+import PretrainedModels
+import SequenceModels
+
+/// `attend generate --model FOLDER TEXT`: what a model writes after a text.
+struct GenerateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "generate",
+        abstract: "Continues a text, token by token.",
+        discussion: """
+            A model that learned pairs writes the target of the text:
+              attend generate --model book "Once upon a time" --count 200
+              attend generate --model translator "guten Tag" --temperature 0
+
+            The same seed writes the same text.
+            """)
+
+    @Argument(help: ArgumentHelp("What to continue; - reads standard input.", valueName: "text"))
+    var text: String
+
+    @Option(
+        help: ArgumentHelp("A folder that training wrote, a GGUF file, or a name in the cache.", valueName: "model"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("How many tokens to write at most.", valueName: "n"))
+    var count: Int = 100
+
+    @Option(help: "Divides the logits: 0 writes the most likely, 1 samples as the model says.")
+    var temperature: Double = 0.8
+
+    @Option(help: ArgumentHelp("Pick from the n most likely; 0 is all.", valueName: "n"))
+    var top: Int = 40
+
+    @Option(help: ArgumentHelp("Where random numbers come from.", valueName: "n"))
+    var seed: UInt64 = 1
+
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if count < 0 { throw ValidationError("--count is \(count); it must be at least 0.") }
+        if !(temperature >= 0 && temperature.isFinite) {
+            throw ValidationError("--temperature is \(temperature); it must be at least 0.")
+        }
+        if top < 0 { throw ValidationError("--top is \(top); it must be at least 0.") }
+    }
+
+    func run() throws {
+        try reportingFailures {
+            common.apply()
+            let prompt = text == "-" ? try readStandardInput() : text
+            do {
+                let model = try LanguageModel(path: try ModelLocator().path(of: model))
+                let tokens = try model.promptTokens(of: prompt)
+                guard !tokens.isEmpty else {
+                    throw CommandFailure.usage("the text is empty. Give at least one word to continue.")
+                }
+                if let limit = model.model.contextLength, tokens.count > limit {
+                    throw CommandFailure.usage(
+                        "the text has \(tokens.count) tokens, but the model takes at most \(limit). Shorten it.")
+                }
+                try write(model, after: tokens, prompt)
+            } catch let error as PretrainedModelError {
+                throw CommandFailure.failure(error.description)
+            } catch let error as TokenizerError {
+                throw CommandFailure.failure(error.description)
+            }
+        }
+    }
+
+    private func write(_ model: LanguageModel, after tokens: [Int32], _ prompt: String) throws {
+        var sampler = TokenSampler(temperature: temperature, topCount: top == 0 ? nil : top, seed: seed)
+        // A target stands by itself; running text goes on.
+        if model.prompting == .text { try writeOutput(prompt) }
+        var decoder = StreamingDecoder(model.tokenizer, skippingSpecialTokens: true)
+        var failure: (any Error)?
+        model.continuation(of: tokens, maximumCount: count, sampler: &sampler) { token in
+            do {
+                try writeOutput(try decoder.append(token))
+                return true
+            } catch {
+                failure = error
+                return false
+            }
+        }
+        if let failure { throw failure }
+        try writeOutput(decoder.finish() + "\n")
+    }
+}
