@@ -5,21 +5,21 @@ import SequenceModels
 ///
 /// The shape of LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, for images of 8 by 8.
 struct DigitClassifier: Layer {
-    /// 16 kernels of 5 by 5, which look at the image itself.
+    /// 32 kernels of 3 by 3, which look at the image itself.
     var first: Conv2d
-    /// 32 kernels of 3 by 3, which look at what the first ones found.
+    /// 64 kernels of 3 by 3, which look at what the first ones found.
     var second: Conv2d
     /// From what was found in each quarter of the image to the ten digits.
     var output: Linear
 
     init(random: inout RandomStream) {
         first = Conv2d(
-            inputChannels: 1, outputChannels: 16, kernelSize: 5, window: ConvolutionWindow(padding: 2),
+            inputChannels: 1, outputChannels: 32, kernelSize: 3, window: ConvolutionWindow(padding: 1),
             layout: .channelsLast, random: &random)
         second = Conv2d(
-            inputChannels: 16, outputChannels: 32, kernelSize: 3, window: ConvolutionWindow(padding: 1),
+            inputChannels: 32, outputChannels: 64, kernelSize: 3, window: ConvolutionWindow(padding: 1),
             layout: .channelsLast, random: &random)
-        output = Linear(inputDimension: 2 * 2 * 32, outputDimension: 10, random: &random)
+        output = Linear(inputDimension: 2 * 2 * 64, outputDimension: 10, random: &random)
     }
 
     mutating func visitParameters(_ visit: (String, inout Tensor) throws -> Void) rethrows {
@@ -73,7 +73,8 @@ struct DigitTraining {
     ///   - seed: Which fifth is held out, the first parameters, and the order of the rest follow from it.
     ///   - report: Gets the epoch, from 1, and the mean loss over it.
     init(
-        on digits: [Digit], epochs: Int = 30, seed: UInt64 = 1, report: (_ epoch: Int, _ loss: Double) -> Void = { _, _ in }
+        on digits: [Digit], epochs: Int = 30, seed: UInt64 = 1,
+        report: (_ epoch: Int, _ loss: Double) -> Void = { _, _ in }
     ) {
         var random = RandomStream(seed: seed)
         let shuffled = digits.shuffled(using: &random)

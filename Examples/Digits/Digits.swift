@@ -15,7 +15,10 @@ struct Digits: ParsableCommand {
               swift run -c release digits --svg kernels.svg
             """)
 
-    @Option(help: "The digits: 64 pixels from 0 to 16 and a label in each line. Default: where Scripts/fetch-digits puts them.")
+    @Option(
+        help:
+            "The digits: 64 pixels from 0 to 16 and a label in each line. Default: where Scripts/fetch-digits puts them."
+    )
     var data: String = Digit.defaultPath
 
     @Option(help: "Where to write the picture of the kernels.")

@@ -17,6 +17,7 @@ struct KernelDrawing {
     /// The kernels side by side in block characters: dark where ink counts against, full where it counts for.
     ///
     /// - Parameter perLine: How many stand side by side.
+    /// - Returns: Lines of text.
     func text(perLine: Int = 8) -> String {
         let shades = Array(" ░▒▓█")
         var lines: [String] = []
@@ -38,6 +39,7 @@ struct KernelDrawing {
     /// The kernels as an SVG picture: blue where ink counts for the kernel, red where it counts against.
     ///
     /// - Parameter perLine: How many stand side by side.
+    /// - Returns: The file's text.
     func svg(perLine: Int = 8) -> String {
         let (cell, gap) = (14, 14)
         let height = kernels.first?.count ?? 0
