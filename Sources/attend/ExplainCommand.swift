@@ -29,6 +29,7 @@ struct ExplainCommand: ParsableCommand {
               words [{text, attention, attentionWithoutSink, contribution, effect,
                 isSink, isVisible}],
               nextWords [{text, probability}], notes [text],
+              of an encoder-decoder with attention: alignment {read, written, weights},
               and with --layer and --head: steps {layer, head, keyValueHead,
                 headsSharingKeys, queryPosition, queryText, scale,
                 queryBeforeRotation, query, keys [{position, text, word,

@@ -55,7 +55,9 @@ struct GenerateCommand: ParsableCommand {
                 guard !tokens.isEmpty else {
                     throw CommandFailure.usage("the text is empty. Give at least one word to continue.")
                 }
-                if let limit = model.model.contextLength, tokens.count > limit {
+                // What learned pairs reads a token more, which separates the text from its target.
+                let limit = model.model.contextLength.map { model.prompting == .pairs ? $0 - 1 : $0 }
+                if let limit, tokens.count > limit {
                     throw CommandFailure.usage(
                         "the text has \(tokens.count) tokens, but the model takes at most \(limit). Shorten it.")
                 }

@@ -161,7 +161,8 @@ struct TrainCommand: ParsableCommand {
                 try train()
             } catch let error as TrainingRunError {
                 switch error {
-                case .invalidSettings, .folderHasRun, .differs: throw CommandFailure.usage(error.description)
+                case .invalidSettings, .folderHasRun, .differs, .standardInputNeeded:
+                    throw CommandFailure.usage(error.description)
                 default: throw CommandFailure.failure(error.description)
                 }
             }
@@ -194,8 +195,10 @@ struct TrainCommand: ParsableCommand {
         }
         line.close()
         if outcome.isInterrupted {
+            let source = settings.corpus.contains("-") ? settings.corpus.joined(separator: " ") + " " : ""
             StandardError.write(
-                "Stopped after step \(outcome.stepCount). Go on with: attend train --output \(output) --resume\n")
+                "Stopped after step \(outcome.stepCount). Go on with: attend train \(source)--output \(output) --resume\n"
+            )
             throw ExitCode(130)
         }
         let losses = [("loss", outcome.loss), ("validation loss", outcome.validationLoss)].compactMap { name, value in

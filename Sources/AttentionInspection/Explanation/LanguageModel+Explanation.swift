@@ -110,13 +110,19 @@ extension LanguageModel {
     ) throws(InspectionError) -> Explanation {
         let ids = text.ids.map(Int.init)
         let segments = options.showsTokens ? text.tokenSegments : text.wordSegments
-        // An encoder reads the whole of its source before anything is written.
-        if model.readsSource, case .word(let word) = target { throw .noTargetInSource(target: word) }
+        switch target {
+        case .word(let word) where model.readsSource: throw .noTargetInSource(target: word)
+        case .position(let position) where model.readsSource: throw .noTargetInSource(target: "#\(position)")
+        default: break
+        }
         let index = try target.index(in: segments)
         let targetTokens = segments[index].tokens
-        let visible = Array(segments[...index])
-        let embeddings = (model.readsSource ? model.embedSource([ids]) : model.embed([ids]))
-            .slice(axis: 1, range: 0..<targetTokens.upperBound)
+        // An encoder reads the whole of its source before anything is written.
+        let lastVisible = model.readsSource ? segments.count - 1 : index
+        let visible = Array(segments[...lastVisible])
+        let embeddings =
+            model.readsSource
+            ? model.embedSource([ids]) : model.embed([ids]).slice(axis: 1, range: 0..<targetTokens.upperBound)
         let start =
             model.readsSource
             ? [prompting == .pairs ? tokenizer.endOfSequenceID.map(Int.init) ?? 0 : ids[ids.count - 1]] : []
@@ -135,7 +141,7 @@ extension LanguageModel {
         let nextWords = try predictions(logProbabilities, count: options.predictionCount)
         func explanation(effect: [Double]?, notes: [String] = []) -> Explanation {
             let words = segments.indices.map { word in
-                let isVisible = word <= index
+                let isVisible = word <= lastVisible
                 return Explanation.Word(
                     text: segments[word].text, attention: attention.map { isVisible ? $0[word] : 0 },
                     attentionWithoutSink: nil, contribution: nil,
@@ -146,7 +152,7 @@ extension LanguageModel {
                 target: Explanation.Target(index: index, text: segments[index].text), words: words,
                 nextWords: nextWords, steps: nil, alignment: alignment, notes: notes)
         }
-        guard let note = leavesOutEffect(options, segments: visible, length: targetTokens.upperBound) else {
+        guard let note = leavesOutEffect(options, segments: visible, length: embeddings.shape[1]) else {
             willComputeEffect(explanation(effect: nil))
             let lens = EffectLens(
                 model: model, embeddings: embeddings, written: written, logProbabilities: logProbabilities)

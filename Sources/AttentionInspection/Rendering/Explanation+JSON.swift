@@ -3,7 +3,8 @@ internal import Foundation
 extension Explanation {
     /// Returns the explanation as one JSON object: `model`, `scope`, `unit`, `target` {`index`, `text`}, `words`
     /// [{`text`, `attention`, `attentionWithoutSink`, `contribution`, `effect`, `isSink`, `isVisible`}], `nextWords`
-    /// [{`text`, `probability`}], `notes`, and `steps` where a layer and a head were named.
+    /// [{`text`, `probability`}], `notes`, `alignment` {`read`, `written`, `weights`} of an encoder–decoder with
+    /// attention, and `steps` where a layer and a head were named.
     ///
     /// Where there is no value, the field is `null`. Vectors are whole.
     ///

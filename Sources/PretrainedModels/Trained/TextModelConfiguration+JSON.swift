@@ -79,9 +79,11 @@ struct ModelDescription: Hashable {
         if let problem = configuration.problem {
             throw .invalidConfiguration(path: path, key: "the model", value: "such", wanted: problem)
         }
-        // Every architecture has at least a matrix of the vocabulary and one per layer.
+        // Every architecture has at least a matrix of the vocabulary and one per layer; a Transformer has positions.
+        let positionCount = configuration.architecture == .transformer ? configuration.contextLength : 0
         let least =
-            4 * configuration.width * (configuration.vocabularySize + configuration.layerCount * configuration.width)
+            4 * configuration.width
+            * (configuration.vocabularySize + positionCount + configuration.layerCount * configuration.width)
         guard least <= parameterByteCount else {
             throw .invalidConfiguration(
                 path: path, key: "the model's size", value: "at least \(least) bytes",

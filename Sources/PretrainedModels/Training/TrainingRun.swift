@@ -80,8 +80,12 @@ public struct TrainingRun {
         checkpoints = CheckpointFolder(folder.checkpointsPath)
         let stored = try Self.storedSettings(in: folder)
         if stored != nil && !isResumed { throw .folderHasRun(path: output) }
+        if stored == nil { try Self.requireUnused(folder, checkpoints) }
         var request = request
-        if request.corpus.isEmpty { request.corpus = stored?.corpus ?? [] }
+        if request.corpus.isEmpty {
+            request.corpus = stored?.corpus ?? []
+            if request.corpus.contains("-") && standardInput.isEmpty { throw .standardInputNeeded(path: output) }
+        }
         let corpus: Corpus
         do {
             corpus = try Corpus(request.corpus, standardInput: standardInput)
@@ -91,7 +95,7 @@ public struct TrainingRun {
         let tokenizer: any TextTokenizer
         if let stored {
             (settings, tokenizer) = (stored, try Self.storedTokenizer(in: folder))
-            var differences = stored.differences(from: request)
+            var differences = stored.differences(from: request, learnsPairs: corpus.arePairs)
             func compare(_ name: String, _ stored: String, _ found: String) {
                 if stored == found { return }
                 differences.append(TrainingRunError.Difference(name: name, stored: stored, requested: found))
@@ -99,10 +103,15 @@ public struct TrainingRun {
             compare("corpus (fingerprint)", stored.corpusFingerprint, corpus.fingerprint.description)
             compare("tokenizer.json (fingerprint)", stored.tokenizerFingerprint, tokenizer.fingerprint.description)
             guard differences.isEmpty else { throw .differs(path: output, differences) }
+            settings.validationInterval = request.validationInterval ?? stored.validationInterval
+            settings.checkpointInterval = request.checkpointInterval ?? stored.checkpointInterval
+            if let problem = settings.problem { throw .invalidSettings(reason: problem) }
         } else {
             settings = TrainingSettings(request, corpus: corpus)
-            if let problem = settings.problem { throw .invalidSettings(reason: problem) }
-            tokenizer = try Self.tokenizer(settings.tokenizer, from: corpus)
+            if let problem = settings.problem ?? settings.contradiction(in: request) {
+                throw .invalidSettings(reason: problem)
+            }
+            tokenizer = try Self.tokenizer(&settings.tokenizer, isChosen: request.tokenizer != nil, from: corpus)
             settings.tokenizerFingerprint = tokenizer.fingerprint.description
         }
         vocabularySize = tokenizer.vocabularySize
@@ -114,11 +123,13 @@ public struct TrainingRun {
         }
         let configuration = settings.configuration(vocabularySize: vocabularySize)
         if let problem = configuration.problem { throw .invalidSettings(reason: problem) }
+        let description = ModelDescription(configuration, prompting: corpus.arePairs ? .pairs : .text)
+        // Before the model is made, which may be large.
+        (training, heldOut) = try Self.split(examples, settings, notes: &notes)
+        if stored != nil { try Self.requireDescription(description, in: folder) }
         model = configuration.model(random: &random)
-        (training, heldOut) = try Self.split(examples, settings, hasEncoder: model.readsSource, notes: &notes)
         if stored == nil {
-            let prompting: LanguageModel.Prompting = if case .pairs = examples { .pairs } else { .text }
-            try begin(tokenizer, ModelDescription(configuration, prompting: prompting))
+            try begin(tokenizer, description)
         } else {
             try readCheckpoint()
         }
@@ -237,6 +248,42 @@ public struct TrainingRun {
         }
     }
 
+    /// Throws where a folder without a run holds what a run would overwrite, or go on from by mistake.
+    private static func requireUnused(
+        _ folder: ModelFolder, _ checkpoints: CheckpointFolder
+    ) throws(TrainingRunError) {
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder), !isFolder.boolValue {
+            throw .unusableFolder(path: folder.path, reason: "it is a file")
+        }
+        let steps: [Int]
+        do {
+            steps = try checkpoints.steps()
+        } catch {
+            throw .checkpoint(error)
+        }
+        if !steps.isEmpty || FileManager.default.fileExists(atPath: folder.parametersPath) {
+            throw .unusableFolder(
+                path: folder.path, reason: "it holds \(steps.isEmpty ? "a model" : "checkpoints"), but no run.json")
+        }
+    }
+
+    /// Throws where `config.json` tells of another model than `run.json`.
+    private static func requireDescription(
+        _ description: ModelDescription, in folder: ModelFolder
+    ) throws(TrainingRunError) {
+        let stored: ModelDescription
+        do {
+            stored = try folder.readDescription(parameterByteCount: .max)
+        } catch {
+            throw .model(error)
+        }
+        guard stored == description else {
+            throw .unreadableRun(
+                path: "\(folder.path)/run.json", reason: "it tells of another model than '\(folder.descriptionPath)'")
+        }
+    }
+
     private static func storedTokenizer(in folder: ModelFolder) throws(TrainingRunError) -> any TextTokenizer {
         do {
             return try TokenizerFile.read(folder.tokenizerPath)
@@ -252,7 +299,7 @@ public struct TrainingRun {
         do {
             try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
         } catch {
-            throw .unreadableRun(path: folder.path, reason: error.localizedDescription)
+            throw .unusableFolder(path: folder.path, reason: "it cannot be made (\(error.localizedDescription))")
         }
         do {
             try TokenizerFile.write(tokenizer, to: folder.tokenizerPath)
@@ -359,8 +406,9 @@ public struct TrainingRun {
 
     // MARK: - Examples
 
+    /// Learns a tokenizer; where nobody has chosen one, one of as many tokens as the corpus supports.
     private static func tokenizer(
-        _ choice: TokenizerChoice, from corpus: Corpus
+        _ choice: inout TokenizerChoice, isChosen: Bool, from corpus: Corpus
     ) throws(TrainingRunError) -> any TextTokenizer {
         do {
             switch choice {
@@ -371,7 +419,11 @@ public struct TrainingRun {
                 return try trainer.train()
             }
         } catch let error as BytePairTrainingError {
-            throw .tokenizerTraining(error)
+            guard case .vocabularyTooLarge(_, let supported, _) = error, !isChosen else {
+                throw .tokenizerTraining(error)
+            }
+            choice = .bytePairs(vocabularySize: supported)
+            return try tokenizer(&choice, isChosen: true, from: corpus)
         } catch let error as TokenizerError {
             throw .tokenizer(error)
         } catch {
@@ -419,8 +471,9 @@ public struct TrainingRun {
     }
 
     private static func split(
-        _ examples: TrainingExamples, _ settings: TrainingSettings, hasEncoder: Bool, notes: inout [String]
+        _ examples: TrainingExamples, _ settings: TrainingSettings, notes: inout [String]
     ) throws(TrainingRunError) -> (TrainingExamples, TrainingExamples) {
+        let hasEncoder = settings.architecture == .seq2seq
         var share = 0.1
         if case .text(let tokens) = examples {
             let needed = BatchSampler.minimumTokenCount(length: settings.contextLength, hasEncoder: hasEncoder)
@@ -432,9 +485,9 @@ public struct TrainingRun {
             share = tokens.count >= 2 * needed ? max(share, (Double(needed) + 0.5) / Double(tokens.count)) : 0
         }
         let parts = examples.split(heldOut: share, seed: settings.seed)
-        if parts.training.tokenCount == 0 { return (examples, .pairs([])) }
-        if parts.heldOut.tokenCount == 0 {
+        guard parts.training.tokenCount > 0, parts.heldOut.tokenCount > 0 else {
             notes.append("The corpus is too short to keep a part of it back: there is no validation loss.")
+            return (examples, .pairs([]))
         }
         return parts
     }
@@ -493,6 +546,10 @@ private struct RunLog {
             throw .invalidSettings(reason: "\(error)")
         }
     }
+}
+
+extension Corpus {
+    fileprivate var arePairs: Bool { if case .pairs = contents { true } else { false } }
 }
 
 extension Duration {

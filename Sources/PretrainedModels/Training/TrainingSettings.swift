@@ -208,7 +208,9 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
     }
 
     /// Returns what a request asks for and the run does not have; what it leaves open does not differ.
-    func differences(from request: TrainingRequest) -> [TrainingRunError.Difference] {
+    ///
+    /// How often is measured and saved may change: what is learned does not depend on it.
+    func differences(from request: TrainingRequest, learnsPairs: Bool) -> [TrainingRunError.Difference] {
         var differences: [TrainingRunError.Difference] = []
         func compare<Value: Equatable>(_ name: String, _ wanted: Value?, _ stored: Value?) {
             guard let wanted, wanted != stored else { return }
@@ -220,7 +222,11 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         compare("width", request.width ?? request.size?.dimensions.width, width)
         compare("layers", request.layerCount ?? request.size?.dimensions.layerCount, layerCount)
         compare("heads", request.headCount, headCount)
-        compare("context", request.contextLength ?? request.size?.dimensions.contextLength, contextLength)
+        // Pairs make the context longer than the size says, where they need it.
+        let context = request.size.map {
+            learnsPairs ? max($0.dimensions.contextLength, contextLength) : $0.dimensions.contextLength
+        }
+        compare("context", request.contextLength ?? context, contextLength)
         compare("attention", request.attention?.rawValue, attention?.rawValue)
         compare("similarity", request.similarity?.rawValue, similarity?.rawValue)
         compare("dropout", request.dropoutRate, dropoutRate)
@@ -236,6 +242,17 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         compare("clip", request.maximumGradientNorm, maximumGradientNorm)
         compare("seed", request.seed, seed)
         return differences
+    }
+
+    /// Returns what a request asks for that would be passed over in silence, or `nil`.
+    func contradiction(in request: TrainingRequest) -> String? {
+        if request.headCount != nil && architecture != .transformer {
+            return "a model of the kind \(architecture.rawValue) has no heads to choose; only transformer has"
+        }
+        if request.weightDecay != nil && optimizer != .adamw {
+            return "the weights do not decay with \(optimizer.rawValue); only with adamw"
+        }
+        return nil
     }
 
     /// Returns what is wrong with the numbers, or `nil`: a `run.json` may say anything.

@@ -97,7 +97,7 @@ public struct TextModelConfiguration: Sendable, Hashable {
         self.layerCount = layerCount
         self.contextLength = contextLength
         self.headCount = headCount ?? (width % 32 == 0 ? width / 32 : 1)
-        self.attention = architecture == .seq2seq ? attention ?? .bahdanau : nil
+        self.attention = attention ?? (architecture == .seq2seq ? .bahdanau : nil)
         self.similarity = similarity
         self.dropoutRate = dropoutRate
     }

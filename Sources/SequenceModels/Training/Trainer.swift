@@ -109,10 +109,12 @@ public struct Trainer<Model: SequenceModel>: Sendable {
         let first = stepCount * plan.accumulation
         let batches = (first..<first + plan.accumulation).map(sampler.batch)
         let tokenCount = batches.reduce(0) { $0 + $1.targetCount }
+        // Of its own: the sampler takes the numbers of the batches' streams, and what is dropped must not depend on them.
+        let randomNumbers = RandomStream(seed: plan.seed).stream(for: .max)
         var loss = 0.0
         var gradients: [Tensor] = []
         for (index, batch) in batches.enumerated() {
-            var dropout: RandomStream? = RandomStream(seed: plan.seed).stream(for: UInt64(first + index))
+            var dropout: RandomStream? = randomNumbers.stream(for: UInt64(first + index))
             var part = model.lossAndGradients(on: batch, dropout: &dropout)
             // The mean over all targets, not over the batches' means.
             let share = tokenCount == 0 ? 0 : Double(batch.targetCount) / Double(tokenCount)
