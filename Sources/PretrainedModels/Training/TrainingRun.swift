@@ -172,9 +172,11 @@ public struct TrainingRun {
             return step / Double(settings.stepCount ?? 1)
         }
         var (loss, validationLoss): (Double?, Double?) = (nil, nil)
-        var (learned, lastCheckpoint, lastSaved) = (0, clock.now, start.stepCount)
+        var (learned, lastCheckpoint) = (0, clock.now)
         var isInterrupted = false
-        while share(Double(trainer.stepCount)) < 1 {
+        // Asked once a step: where minutes count, a second answer may differ.
+        var isOver = share(Double(trainer.stepCount)) >= 1
+        while !isOver && !isInterrupted {
             let report: Trainer<Model>.Report
             do {
                 // The middle of the step, so that neither the first nor the last has a learning rate of 0.
@@ -184,31 +186,29 @@ public struct TrainingRun {
             }
             loss = report.loss
             learned += report.tokenCount
-            let isLast = share(Double(report.step)) >= 1
-            if report.step % settings.validationInterval == 0 || isLast {
+            let done = share(Double(report.step))
+            isOver = done >= 1
+            if report.step % settings.validationInterval == 0 || isOver {
                 validationLoss = trainer.loss(on: evaluation)
                 if let validationLoss { try log.write(step: report.step, [("validation/loss", validationLoss)]) }
             }
             let seconds = max(1e-9, (clock.now - began).seconds)
             try log.write(report, tokensPerSecond: Double(learned) / seconds)
-            let done = share(Double(report.step))
             onProgress(
                 Progress(
                     step: report.step, stepCount: settings.stepCount, share: min(1, done), loss: report.loss,
                     validationLoss: validationLoss, tokensPerSecond: Double(learned) / seconds,
                     secondsLeft: secondsLeft(trainer.stepCount - start.stepCount, seconds, elapsed())))
-            isInterrupted = shouldStop() && !isLast
+            isInterrupted = shouldStop() && !isOver
             let isDue =
                 report.step % settings.checkpointInterval == 0 || (clock.now - lastCheckpoint).seconds >= 60
-            if isDue || isInterrupted || isLast {
+            if isDue || isInterrupted || isOver {
                 try save(trainer, elapsedSeconds: elapsed())
                 try log.synchronize()
-                (lastCheckpoint, lastSaved) = (clock.now, report.step)
+                lastCheckpoint = clock.now
             }
-            if isInterrupted { break }
         }
         if !isInterrupted {
-            if lastSaved != trainer.stepCount { try save(trainer, elapsedSeconds: elapsed()) }
             try writeModel(trainer.model)
             if validationLoss == nil { validationLoss = trainer.loss(on: evaluation) }
         }
