@@ -2,6 +2,7 @@ import Foundation
 import ModelFiles
 import PretrainedModels
 import SequenceModels
+import TestSupport
 import Testing
 
 /// A temporary folder with corpora, and a run of a few small steps in it.
@@ -10,12 +11,7 @@ final class TrainingFolder {
     var output: String { "\(path)/run" }
 
     init() throws {
-        // In memory where that can be had: a run waits for the disk at every checkpoint.
-        let memory = "/dev/shm"
-        let base =
-            FileManager.default.isWritableFile(atPath: memory)
-            ? memory : FileManager.default.temporaryDirectory.path
-        path = "\(base)/training-tests-\(UUID().uuidString)"
+        path = "\(TestEnvironment.temporaryFolder)/training-tests-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

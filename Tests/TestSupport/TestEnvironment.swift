@@ -15,6 +15,10 @@ package enum TestEnvironment {
     package static let conformanceFolder =
         variable("ATTENTION_CONFORMANCE") ?? "\(packageFolder)/Tests/Fixtures/conformance"
 
+    /// Where tests put their files: in memory where that can be had, since checkpoints wait for the disk.
+    package static let temporaryFolder =
+        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : variable("TMPDIR") ?? "/tmp"
+
     /// Whether the code under test is compiled without optimisation, and so is about twenty times slower.
     package static let isDebugBuild: Bool = {
         #if DEBUG
