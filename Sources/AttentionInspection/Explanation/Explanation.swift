@@ -18,7 +18,7 @@ public struct Explanation: Sendable, Encodable {
         /// How much the target attends to it, from 0 to 1.
         ///
         /// The mean weight over the layers and heads looked at; the sum over all words is 1. `nil` where the model has
-        /// no attention.
+        /// no attention, or nothing to attend to.
         public let attention: Double?
         /// The same as a share of what is left without the sink; `nil` for the sink, and where there is none.
         public let attentionWithoutSink: Double?

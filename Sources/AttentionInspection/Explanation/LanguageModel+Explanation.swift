@@ -170,7 +170,7 @@ extension LanguageModel {
     }
 
     /// Returns the mean over the target's tokens and the layers of the weights on each segment's tokens; of an
-    /// encoder–decoder, the weights of the first token that it writes.
+    /// encoder–decoder, the weights of the first token that it writes; `nil` where there is nothing to attend to.
     private func plainAttentionShares(
         of model: some SequenceModel, embeddings: Tensor, alignment: Explanation.Alignment?, targetTokens: Range<Int>,
         segments: [Segment]
@@ -182,7 +182,8 @@ extension LanguageModel {
             let length = embeddings.shape[1]
             for layer in model.attentionWeights(of: EmbeddedBatch(embeddings)) {
                 let elements = layer.doubles
-                rows += targetTokens.map { Array(elements[$0 * length..<($0 + 1) * length]) }
+                // The first token has nothing to attend to.
+                rows += targetTokens.filter { $0 > 0 }.map { Array(elements[$0 * length..<($0 + 1) * length]) }
             }
         }
         if rows.isEmpty { return nil }
