@@ -75,7 +75,8 @@ let package = Package(
             name: "attendTests", dependencies: ["attend", "Attention", "ModelFiles", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ReadmeTests", dependencies: ["Attention", "AttentionInspection", "PretrainedModels"],
+            name: "ReadmeTests",
+            dependencies: ["Attention", "AttentionInspection", "PretrainedModels", "SequenceModels"],
             swiftSettings: strict),
         .testTarget(
             name: "ConformanceTests", dependencies: ["SequenceModels", "Attention", "ModelFiles"], swiftSettings: strict

@@ -22,6 +22,7 @@ let package = Package(
         .executableTarget(
             name: "TrainingBenchmarks",
             dependencies: [
+                .product(name: "Attention", package: "swift-attention"),
                 .product(name: "SequenceModels", package: "swift-attention"),
                 .product(name: "Benchmark", package: "benchmark"),
             ],

@@ -179,6 +179,10 @@ const sattn_kernels sattn_table_scalar = {
     .decode = decode,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
+    .lstm_cell = lstm_cell_float32,
+    .lstm_cell_gradient = lstm_cell_gradient_float32,
+    .gru_cell = gru_cell_float32,
+    .gru_cell_gradient = gru_cell_gradient_float32,
 };
 
 const sattn_kernels_float64 sattn_table_float64 = {
@@ -217,4 +221,8 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .sum_of_squares = sum_of_squares_float64,
     .adam_step = adam_step_float64,
     .momentum_step = momentum_step_float64,
+    .lstm_cell = lstm_cell_float64,
+    .lstm_cell_gradient = lstm_cell_gradient_float64,
+    .gru_cell = gru_cell_float64,
+    .gru_cell_gradient = gru_cell_gradient_float64,
 };

@@ -237,3 +237,66 @@ static void NAME(momentum_step)(REAL *parameter, const REAL *gradient, REAL *vel
         parameter[i] -= step->learning_rate * g;
     }
 }
+
+// MARK: - Steps of recurrent layers
+
+static void NAME(lstm_cell)(REAL *gates, size_t gate_stride, const REAL *previous_cell, REAL *cell,
+                            REAL *output, size_t count) {
+    for (size_t u = 0; u < count; u++) {
+        REAL i = NAME(sigmoid)(gates[u]), f = NAME(sigmoid)(gates[gate_stride + u]);
+        REAL g = TANH(gates[2 * gate_stride + u]), o = NAME(sigmoid)(gates[3 * gate_stride + u]);
+        gates[u] = i;
+        gates[gate_stride + u] = f;
+        gates[2 * gate_stride + u] = g;
+        gates[3 * gate_stride + u] = o;
+        cell[u] = f * previous_cell[u] + i * g;
+        output[u] = o * TANH(cell[u]);
+    }
+}
+
+static void NAME(lstm_cell_gradient)(REAL *gate_gradients, REAL *cell_gradient, const REAL *output_gradient,
+                                     const REAL *gates, size_t gate_stride, const REAL *previous_cell,
+                                     const REAL *cell, size_t count) {
+    for (size_t u = 0; u < count; u++) {
+        REAL i = gates[u], f = gates[gate_stride + u];
+        REAL g = gates[2 * gate_stride + u], o = gates[3 * gate_stride + u];
+        // forward: output = o · tanh(cell)
+        REAL released = TANH(cell[u]);
+        REAL of_cell = cell_gradient[u] + output_gradient[u] * o * (1 - released * released);
+        gate_gradients[3 * gate_stride + u] = output_gradient[u] * released * (o * (1 - o));
+        // forward: cell = f · previous_cell + i · g
+        gate_gradients[u] = of_cell * g * (i * (1 - i));
+        gate_gradients[gate_stride + u] = of_cell * previous_cell[u] * (f * (1 - f));
+        gate_gradients[2 * gate_stride + u] = of_cell * i * (1 - g * g);
+        cell_gradient[u] = of_cell * f;
+    }
+}
+
+static void NAME(gru_cell)(REAL *gates, size_t gate_stride, const REAL *terms, const REAL *previous,
+                           REAL *output, size_t count) {
+    for (size_t u = 0; u < count; u++) {
+        REAL r = NAME(sigmoid)(gates[u]), z = NAME(sigmoid)(gates[gate_stride + u]);
+        REAL n = TANH(gates[2 * gate_stride + u] + r * terms[u]);
+        gates[u] = r;
+        gates[gate_stride + u] = z;
+        gates[2 * gate_stride + u] = n;
+        output[u] = n + z * (previous[u] - n);
+    }
+}
+
+static void NAME(gru_cell_gradient)(REAL *gate_gradients, REAL *term_gradients, REAL *state_gradient,
+                                    const REAL *output_gradient, const REAL *gates, size_t gate_stride,
+                                    const REAL *terms, const REAL *previous, size_t count) {
+    for (size_t u = 0; u < count; u++) {
+        REAL r = gates[u], z = gates[gate_stride + u], n = gates[2 * gate_stride + u];
+        // forward: output = n + z · (previous - n)
+        REAL gradient = output_gradient[u] + state_gradient[u];
+        REAL of_candidate = gradient * (1 - z) * (1 - n * n);
+        gate_gradients[gate_stride + u] = gradient * (previous[u] - n) * (z * (1 - z));
+        gate_gradients[2 * gate_stride + u] = of_candidate;
+        state_gradient[u] = gradient * z;
+        // forward: n = tanh(… + r · terms)
+        gate_gradients[u] = of_candidate * terms[u] * (r * (1 - r));
+        term_gradients[u] = of_candidate * r;
+    }
+}

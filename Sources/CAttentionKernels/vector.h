@@ -405,6 +405,85 @@ static double sum_of_squares(const float *x, size_t count) {
     return result;
 }
 
+// MARK: - Steps of recurrent layers
+
+static void lstm_cell(float *gates, size_t gate_stride, const float *previous_cell, float *cell, float *output,
+                      size_t count) {
+    for (size_t u = 0; u < count; u += LANES) {
+        size_t part = count - u < LANES ? count - u : LANES;
+        float *gate = gates + u;
+        lanes i = sigmoid_lanes(load_part(gate, part));
+        lanes f = sigmoid_lanes(load_part(gate + gate_stride, part));
+        lanes g = tanh_lanes(load_part(gate + 2 * gate_stride, part));
+        lanes o = sigmoid_lanes(load_part(gate + 3 * gate_stride, part));
+        lanes c = __builtin_elementwise_fma(f, load_part(previous_cell + u, part), i * g);
+        store_part(gate, i, part);
+        store_part(gate + gate_stride, f, part);
+        store_part(gate + 2 * gate_stride, g, part);
+        store_part(gate + 3 * gate_stride, o, part);
+        store_part(cell + u, c, part);
+        store_part(output + u, o * tanh_lanes(c), part);
+    }
+}
+
+static void lstm_cell_gradient(float *gate_gradients, float *cell_gradient, const float *output_gradient,
+                               const float *gates, size_t gate_stride, const float *previous_cell,
+                               const float *cell, size_t count) {
+    for (size_t u = 0; u < count; u += LANES) {
+        size_t part = count - u < LANES ? count - u : LANES;
+        const float *gate = gates + u;
+        float *gradient = gate_gradients + u;
+        lanes i = load_part(gate, part), f = load_part(gate + gate_stride, part);
+        lanes g = load_part(gate + 2 * gate_stride, part), o = load_part(gate + 3 * gate_stride, part);
+        // forward: output = o · tanh(cell)
+        lanes released = tanh_lanes(load_part(cell + u, part)), of_output = load_part(output_gradient + u, part);
+        lanes of_cell = __builtin_elementwise_fma(of_output * o, 1 - released * released,
+                                                  load_part(cell_gradient + u, part));
+        store_part(gradient + 3 * gate_stride, of_output * released * (o * (1 - o)), part);
+        // forward: cell = f · previous_cell + i · g
+        store_part(gradient, of_cell * g * (i * (1 - i)), part);
+        store_part(gradient + gate_stride, of_cell * load_part(previous_cell + u, part) * (f * (1 - f)), part);
+        store_part(gradient + 2 * gate_stride, of_cell * i * (1 - g * g), part);
+        store_part(cell_gradient + u, of_cell * f, part);
+    }
+}
+
+static void gru_cell(float *gates, size_t gate_stride, const float *terms, const float *previous, float *output,
+                     size_t count) {
+    for (size_t u = 0; u < count; u += LANES) {
+        size_t part = count - u < LANES ? count - u : LANES;
+        float *gate = gates + u;
+        lanes r = sigmoid_lanes(load_part(gate, part)), z = sigmoid_lanes(load_part(gate + gate_stride, part));
+        lanes n = tanh_lanes(
+            __builtin_elementwise_fma(r, load_part(terms + u, part), load_part(gate + 2 * gate_stride, part)));
+        store_part(gate, r, part);
+        store_part(gate + gate_stride, z, part);
+        store_part(gate + 2 * gate_stride, n, part);
+        store_part(output + u, __builtin_elementwise_fma(z, load_part(previous + u, part) - n, n), part);
+    }
+}
+
+static void gru_cell_gradient(float *gate_gradients, float *term_gradients, float *state_gradient,
+                              const float *output_gradient, const float *gates, size_t gate_stride,
+                              const float *terms, const float *previous, size_t count) {
+    for (size_t u = 0; u < count; u += LANES) {
+        size_t part = count - u < LANES ? count - u : LANES;
+        const float *gate = gates + u;
+        lanes r = load_part(gate, part), z = load_part(gate + gate_stride, part);
+        lanes n = load_part(gate + 2 * gate_stride, part);
+        // forward: output = n + z · (previous - n)
+        lanes gradient = load_part(output_gradient + u, part) + load_part(state_gradient + u, part);
+        lanes of_candidate = gradient * (1 - z) * (1 - n * n);
+        lanes of_update = gradient * (load_part(previous + u, part) - n) * (z * (1 - z));
+        store_part(gate_gradients + gate_stride + u, of_update, part);
+        store_part(gate_gradients + 2 * gate_stride + u, of_candidate, part);
+        store_part(state_gradient + u, gradient * z, part);
+        // forward: n = tanh(… + r · terms)
+        store_part(gate_gradients + u, of_candidate * load_part(terms + u, part) * (r * (1 - r)), part);
+        store_part(term_gradients + u, of_candidate * r, part);
+    }
+}
+
 // MARK: - Transposition
 
 #define LOWER(b, l) ((l) & (b) ? LANES + (l) - (b) : (l))
@@ -922,4 +1001,8 @@ const sattn_kernels TABLE = {
     .decode = decode,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
+    .lstm_cell = lstm_cell,
+    .lstm_cell_gradient = lstm_cell_gradient,
+    .gru_cell = gru_cell,
+    .gru_cell_gradient = gru_cell_gradient,
 };

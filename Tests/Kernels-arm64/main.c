@@ -237,6 +237,53 @@ static void check_stored(void) {
     }
 }
 
+// MARK: - Steps of recurrent layers
+
+/// Gates, 4 rows of `UNITS`, and rows of a unit's other numbers, each row with one element more than is used.
+enum { UNITS = 40, STRIDE = UNITS + 1, LENGTH = 4 * STRIDE };
+
+static void check_cells(const char *what, size_t count, const float *got, const float *expected) {
+    for (size_t i = 0; i < LENGTH; i++)
+        check(i % STRIDE < count ? near(got[i], expected[i], 4e-6) : got[i] == guard, what, 1, count, i, got[i],
+              expected[i]);
+}
+
+static void check_recurrent(void) {
+    // The functions of a table write `written`, rows of numbers, and read the others.
+    float gates[2][LENGTH], gradients[2][LENGTH], written[2][LENGTH], previous[UNITS], terms[UNITS], of_output[UNITS];
+    for (size_t count = 1; count <= UNITS; count++) {
+        for (size_t i = 0; i < UNITS; i++) {
+            previous[i] = random_float();
+            terms[i] = random_float();
+            of_output[i] = random_float();
+        }
+        for (int cell = 0; cell < 2; cell++) {
+            for (size_t i = 0; i < LENGTH; i++) {
+                bool inside = i % STRIDE < count;
+                gates[0][i] = gates[1][i] = inside ? 3 * random_float() : guard;
+                written[0][i] = written[1][i] = inside ? random_float() : guard;
+                gradients[0][i] = gradients[1][i] = inside ? 0 : guard;
+            }
+            for (int t = 0; t < 2; t++) {
+                const sattn_kernels *table = t == 0 ? tested : reference;
+                float *rows = written[t];
+                if (cell == 0) {
+                    table->lstm_cell(gates[t], STRIDE, previous, rows, rows + STRIDE, count);
+                    table->lstm_cell_gradient(gradients[t], rows + 2 * STRIDE, of_output, gates[t], STRIDE, previous,
+                                              rows, count);
+                } else {
+                    table->gru_cell(gates[t], STRIDE, terms, previous, rows, count);
+                    table->gru_cell_gradient(gradients[t], rows + STRIDE, rows + 2 * STRIDE, of_output, gates[t],
+                                             STRIDE, terms, previous, count);
+                }
+            }
+            check_cells(cell == 0 ? "lstm_cell" : "gru_cell", count, gates[0], gates[1]);
+            check_cells(cell == 0 ? "lstm_cell" : "gru_cell", count, written[0], written[1]);
+            check_cells(cell == 0 ? "lstm_cell_gradient" : "gru_cell_gradient", count, gradients[0], gradients[1]);
+        }
+    }
+}
+
 // MARK: - Threads
 
 static void count_visit(void *visits, size_t index) {
@@ -263,6 +310,7 @@ int main(int argc, char **argv) {
     check_tiles();
     check_functions();
     check_stored();
+    check_recurrent();
     check_threads();
     printf("%s: %zu checks, %zu failures\n", tested->name, check_count, failure_count);
     return failure_count == 0 ? 0 : 1;

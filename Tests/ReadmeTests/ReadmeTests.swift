@@ -2,6 +2,7 @@ import Attention
 import AttentionInspection
 import Foundation
 import PretrainedModels
+import SequenceModels
 import Testing
 
 /// A similarity of one's own: minus the cube of the Minkowski distance of order 3.
@@ -64,6 +65,27 @@ struct Minkowski: Similarity {
         #expect(result.logSumExp?.shape == [1, 2, 64])
         #expect(
             operation.plan(queries: queries, keys: keys, values: values).description.contains(KernelInfo.name))
+    }
+
+    @Test func `gradients of a layer, and a step of a model`() throws {
+        var random = RandomStream(seed: 1)
+        let inputs = random.uniform([4, 3], bound: 1)
+        let layer = Linear(inputDimension: 3, outputDimension: 2, random: &random).tracked()
+        let loss = crossEntropy(layer(inputs), targets: [0, 1, 1, 0])
+        let gradients = loss.gradients(of: layer.parameters.map(\.value))
+
+        let tokens = (0..<1000).map { $0 * $0 % 32 }
+        let body = LSTM(inputDimension: 16, hiddenDimension: 16, random: &random)
+        let predictor = TokenPredictor(vocabularySize: 32, body: body, random: &random)
+        let text = BatchSampler(
+            .text(tokens), batchSize: 4, length: 8, hasEncoder: false, endToken: 0, seed: 1)
+        var trainer = Trainer(predictor, plan: TrainingPlan(learningRate: 0.01))
+        let report = try trainer.step(from: text, progress: 0.5)
+        print(report.loss)  // about ln 32 = 3.47: nothing is learned yet
+
+        #expect(gradients.map(\.shape) == [[2, 3], [2]])
+        #expect(gradients[0].floats.contains { $0 != 0 })
+        #expect(abs(report.loss - 3.47) < 0.3)
     }
 
     @Test(.enabled(if: README.hasModel)) func `an explanation`() throws {

@@ -162,6 +162,10 @@ struct NamedConfiguration: Sendable, CustomTestStringConvertible {
         #expect(trace.layers.count == 2)
         #expect(trace.crossAttention.count == (model.readsSource ? 2 : 0))
         for layer in trace.layers + trace.crossAttention {
+            // The operation is the one that was used: the reference gives the same.
+            let again = layer.operation.reference(
+                queries: layer.queries, keys: layer.keys, values: layer.values, returning: AttentionRequest())
+            expectClose(layer.headOutputs, again.output)
             let groupSize = layer.headOutputs.shape[1] / layer.values.shape[1]
             for (batch, head) in (0..<2).flatMap({ batch in (0..<layer.headOutputs.shape[1]).map { (batch, $0) } }) {
                 for component in 0..<layer.values.shape[3] {

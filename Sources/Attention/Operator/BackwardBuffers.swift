@@ -4,7 +4,7 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
     let queries: Tensor
     let keys: Tensor
     let values: Tensor
-    /// The output's, divided by the softmax's denominators; zeros for a query that sees nothing. `[B, H, T_q, D_v]`.
+    /// `[B, H, T_q, D_v]`: the output's, divided by the softmax's denominators; zeros for a query that sees nothing.
     let outputGradients: Tensor
     /// For each block of queries: `[F, block]` and `[D_v, block]`.
     let queryColumns: Tensor
@@ -13,8 +13,9 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
     let weights: Tensor
     /// For each block of keys: `[F, block]`; the keys where nobody asks for it.
     private let keyColumns: Tensor
-    /// The softmax's maximum, or 0 where there is none, and Σ_d gradient · output. `[B, H, T_q]`.
+    /// `[B, H, T_q]`: the softmax's maximum, or 0 where there is none.
     private let shifts: Tensor
+    /// `[B, H, T_q]`: Σ_d gradient · output.
     private let deltas: Tensor
     private let shape: AttentionShape
     /// By head and block, whether queries and output gradients, and keys, are numbers; empty where nothing is masked.

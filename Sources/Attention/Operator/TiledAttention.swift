@@ -17,7 +17,7 @@ struct TiledAttention<Scalar: KernelScalar> {
     /// How the scores of each sequence come about.
     let paths: [ScorePath]
 
-    /// - Parameter form: The similarity's, unless queries and keys are mapped to its features already.
+    // The form is the similarity's, unless queries and keys are mapped to its features already.
     init(
         _ operation: AttentionOperation, _ shape: AttentionShape, _ queries: Tensor, _ keys: Tensor,
         _ values: Tensor, form: ScoreForm? = nil

@@ -8,10 +8,10 @@
     public var value: Value
     /// Where its derivative will stand; -1 for a constant.
     @usableFromInline var place: Int32
-    /// Kept alive by whoever calls `score`; `nil` for a constant.
-    @usableFromInline var recording: Unmanaged<ScoreRecording<Value>>?
+    /// Owned by whoever calls `score`; `nil` for a constant.
+    @usableFromInline var recording: UnsafeMutablePointer<ScoreRecording<Value>>?
 
-    @inlinable init(_ value: Value, _ place: Int32, _ recording: Unmanaged<ScoreRecording<Value>>?) {
+    @inlinable init(_ value: Value, _ place: Int32, _ recording: UnsafeMutablePointer<ScoreRecording<Value>>?) {
         self.value = value
         self.place = place
         self.recording = recording
@@ -28,7 +28,7 @@
             self.init(constant: value)
             return
         }
-        let place = recording._withUnsafeGuaranteedRef { $0.add(.init(x.place, derivative, -1, 0)) }
+        let place = recording.pointee.add(.init(x.place, derivative, -1, 0))
         self.init(value, place, recording)
     }
 
@@ -40,9 +40,7 @@
             self.init(constant: value)
             return
         }
-        let place = recording._withUnsafeGuaranteedRef {
-            $0.add(.init(x.place, derivative, y.place, secondDerivative))
-        }
+        let place = recording.pointee.add(.init(x.place, derivative, y.place, secondDerivative))
         self.init(value, place, recording)
     }
 }

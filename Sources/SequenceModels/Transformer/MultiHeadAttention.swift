@@ -135,10 +135,9 @@ public struct MultiHeadAttention: Layer {
         recording weightedQueries: Range<Int>? = nil
     ) -> LayerTrace {
         attend(
-            queries, to: .memory(memory ?? queries), rotation: nil, AttentionRequest(weights: weightedQueries)
-        ) { [operation = operation(mask: mask, bias: bias)] in
-            operation(queries: $0, keys: $1, values: $2, returning: $3)
-        }
+            queries, to: .memory(memory ?? queries), rotation: nil, operation(mask: mask, bias: bias),
+            AttentionRequest(weights: weightedQueries)
+        ) { $0(queries: $1, keys: $2, values: $3, returning: $4) }
     }
 
     /// The similarity with a mask and a bias.
@@ -161,9 +160,22 @@ public struct MultiHeadAttention: Layer {
         (key(memory).splittingHeads(keyValueHeadCount), value(memory).splittingHeads(keyValueHeadCount))
     }
 
+    /// Attends, and keeps what led to the output.
+    ///
+    /// - Parameters:
+    ///   - x: What queries are made from, `[B, T_q, M]`.
+    ///   - source: Where keys and values come from.
+    ///   - rotation: How queries and keys are rotated, if they are.
+    ///   - operation: Similarity, mask and bias.
+    ///   - request: What to return beside the output.
+    ///   - attend: Calls the operation, with keys and values of earlier calls perhaps.
+    /// - Returns: The vectors on the way, and the output.
     func attend(
-        _ x: Tensor, to source: Source, rotation: Rotation?, _ request: AttentionRequest,
-        with operation: (_ queries: Tensor, _ keys: Tensor, _ values: Tensor, AttentionRequest) -> AttentionResult
+        _ x: Tensor, to source: Source, rotation: Rotation?, _ operation: AttentionOperation,
+        _ request: AttentionRequest,
+        calling attend: (
+            AttentionOperation, _ queries: Tensor, _ keys: Tensor, _ values: Tensor, AttentionRequest
+        ) -> AttentionResult
     ) -> LayerTrace {
         let unrotatedQueries = query(x).splittingHeads(headCount)
         let (unrotatedKeys, values): (Tensor, Tensor)
@@ -173,10 +185,10 @@ public struct MultiHeadAttention: Layer {
         }
         let queries = rotation.map { $0(unrotatedQueries) } ?? unrotatedQueries
         let keys = rotation.map { $0(unrotatedKeys) } ?? unrotatedKeys
-        let attended = operation(queries, keys, values, request)
+        let attended = attend(operation, queries, keys, values, request)
         return LayerTrace(
             unrotatedQueries: unrotatedQueries, unrotatedKeys: unrotatedKeys, queries: queries, keys: keys,
-            values: values, attentionWeights: attended.weights, headOutputs: attended.output,
+            values: values, operation: operation, attentionWeights: attended.weights, headOutputs: attended.output,
             attentionOutput: output(attended.output.mergingHeads()))
     }
 }

@@ -132,8 +132,16 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
         if !(norm.epsilon > 0 && norm.epsilon.isFinite) {
             return "The norm's epsilon is \(norm.epsilon); it must be above 0."
         }
-        if case .rotary(let rotary) = positions, !(2...headDimension ~= rotary.dimension && rotary.dimension % 2 == 0) {
-            return "\(rotary.dimension) elements of a head of \(headDimension) cannot be rotated in pairs."
+        if case .rotary(let rotary) = positions {
+            if rotary.dimension < 2 || rotary.dimension > headDimension || rotary.dimension % 2 != 0 {
+                return "\(rotary.dimension) elements of a head of \(headDimension) cannot be rotated in pairs."
+            }
+            if !(rotary.base > 0 && rotary.base.isFinite) {
+                return "The rotary base is \(rotary.base); it must be above 0."
+            }
+            if case .perPair(let divisors) = rotary.scaling, divisors.count != rotary.dimension / 2 {
+                return "There are \(divisors.count) divisors for \(rotary.dimension / 2) rotated pairs."
+            }
         }
         if !(0..<1 ~= dropoutRate) { return "The dropout rate is \(dropoutRate); it must be from 0 to less than 1." }
         if encoderLayerCount > 0 && !isCausal { return "What stands behind an encoder has to be causal." }

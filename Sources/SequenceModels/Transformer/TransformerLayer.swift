@@ -80,21 +80,18 @@ public struct TransformerLayer: Layer {
     func callAsFunction(_ x: Tensor, _ pass: inout TransformerPass) -> Tensor {
         var stream = added(to: x, attentionNorm, &pass) { input, pass in
             let trace = attention.attend(
-                input, to: .memory(input), rotation: pass.rotation, pass.request
-            ) { queries, keys, values, request in
-                pass.attend(
-                    queries, keys, values, request, attention.operation(mask: pass.mask, bias: pass.bias))
-            }
+                input, to: .memory(input), rotation: pass.rotation,
+                attention.operation(mask: pass.mask, bias: pass.bias), pass.request
+            ) { pass.attend($0, $1, $2, $3, $4) }
             if pass.isTracing { pass.traces.append(trace) }
             return trace.attentionOutput
         }
         if let crossAttention, let crossAttentionNorm {
             stream = added(to: stream, crossAttentionNorm, &pass) { input, pass in
                 let trace = crossAttention.attend(
-                    input, to: pass.memorySource(of: crossAttention), rotation: nil, pass.request
-                ) { [operation = crossAttention.operation(mask: pass.memoryMask, bias: .none)] in
-                    operation(queries: $0, keys: $1, values: $2, returning: $3)
-                }
+                    input, to: pass.memorySource(of: crossAttention), rotation: nil,
+                    crossAttention.operation(mask: pass.memoryMask, bias: .none), pass.request
+                ) { $0(queries: $1, keys: $2, values: $3, returning: $4) }
                 if pass.isTracing { pass.crossTraces.append(trace) }
                 return trace.attentionOutput
             }
@@ -139,8 +136,8 @@ struct TransformerPass {
 
     /// Lets queries attend to keys and values, and to those of earlier calls if there are any.
     mutating func attend(
-        _ queries: Tensor, _ keys: Tensor, _ values: Tensor, _ request: AttentionRequest,
-        _ operation: AttentionOperation
+        _ operation: AttentionOperation, _ queries: Tensor, _ keys: Tensor, _ values: Tensor,
+        _ request: AttentionRequest
     ) -> AttentionResult {
         guard !caches.isEmpty else {
             return operation(queries: queries, keys: keys, values: values, returning: request)

@@ -35,6 +35,8 @@ public struct LayerTrace: Sendable {
     public let keys: Tensor
     /// `[B, G, T, D]`.
     public let values: Tensor
+    /// What queries and keys were compared with: similarity, bias and mask.
+    public let operation: AttentionOperation
     /// The weights of the recorded queries, `[B, H, count, T_k]`.
     public let attentionWeights: Tensor?
     /// The average of the values, `[B, H, T, D]`.

@@ -16,6 +16,9 @@ public struct GRUOptions: Sendable, Hashable {
 
     /// Whether gradients need the sums themselves, and not only what the activations made of them.
     var needsSums: Bool { clip != nil || !gateActivation.isInvertible || !candidateActivation.isInvertible }
+
+    /// Whether it is the GRU that PyTorch has, which has kernels of its own.
+    var isUsual: Bool { self == GRUOptions() }
 }
 
 /// Runs one direction of one layer of a GRU over whole sequences.
@@ -98,11 +101,8 @@ private struct GRUPass {
         let hidden = StateHistory<Scalar>(
             initial: initialHidden.operand(as: type), final: output + rowCount * units, schedule: schedule,
             isReverse: isReverse)
-        let recurrence = (0..<3).map {
-            StepMatrix<Scalar>(
-                transposedRows: $0 * units..<($0 + 1) * units, of: parameters.hidden,
-                stepCount: schedule.rowCounts.count)
-        }
+        let recurrence = StepMatrix<Scalar>(
+            transposed: parameters.hidden, gateCount: 3, stepCount: schedule.rowCounts.count)
         let newBias = options.resetsAfterProduct ? parameters.hiddenBias : nil
         let newBiases = newBias.map { UnsafePointer($0.pointer(as: Scalar.self)) + 2 * units }
 
@@ -114,8 +114,8 @@ private struct GRUPass {
         func multiply(
             _ index: Int, _ source: UnsafePointer<Scalar>, start: Int, rowCount: Int, _ block: Range<Int>
         ) {
-            recurrence[index].multiply(
-                source + start * units, stride: units, rows: rowCount, columns: block,
+            recurrence.multiply(
+                gate: index, source + start * units, stride: units, rows: rowCount, columns: block,
                 into: gate + (start * 3 + index) * units + block.lowerBound, stride: 3 * units, isAccumulating: true)
         }
         /// h' = (1 - z) ⊙ n + z ⊙ h
@@ -134,12 +134,26 @@ private struct GRUPass {
                 let start = first + rows.lowerBound
                 for index in 0..<2 { multiply(index, hidden.previous, start: start, rowCount: rows.count, block) }
                 if options.resetsAfterProduct {
-                    recurrence[2].multiply(
-                        hidden.previous + start * units, stride: units, rows: rows.count, columns: block,
-                        into: resetTerm + start * units + block.lowerBound, stride: units, isAccumulating: false)
+                    if let newBiases {
+                        for row in start..<start + rows.count {
+                            (resetTerm + row * units + block.lowerBound).update(
+                                from: newBiases + block.lowerBound, count: block.count)
+                        }
+                    }
+                    recurrence.multiply(
+                        gate: 2, hidden.previous + start * units, stride: units, rows: rows.count, columns: block,
+                        into: resetTerm + start * units + block.lowerBound, stride: units,
+                        isAccumulating: newBiases != nil)
                 }
                 for row in rows {
                     let gatePlace = (first + row) * 3 * units + block.lowerBound
+                    if options.isUsual {
+                        let place = (first + row) * units + block.lowerBound
+                        Scalar.gruCell(
+                            gates: gate + gatePlace, gateStride: units, terms: resetTerm + place,
+                            previous: hidden.previous + place, output: output + place, count: block.count)
+                        continue
+                    }
                     activate(options.gateActivation, gatePlace, block.count)
                     activate(options.gateActivation, gatePlace + units, block.count)
                     let place = (first + row) * units + block.lowerBound
@@ -149,11 +163,6 @@ private struct GRUPass {
                             resetTerm[place + index] = resetGate[index] * hidden.previous[place + index]
                         }
                         continue
-                    }
-                    if let newBiases {
-                        add(
-                            resetTerm + place, newBiases + block.lowerBound, into: resetTerm + place,
-                            count: block.count)
                     }
                     for index in 0..<block.count { candidate[index] += resetGate[index] * resetTerm[place + index] }
                     activate(options.candidateActivation, gatePlace + 2 * units, block.count)
@@ -208,23 +217,27 @@ private struct GRUPass {
         // forward: gates = x W_ihᵀ + b_ih
         if isWanted[0] { gradients[0] = inputGradient(gateGradients, weight: parameters.input, as: type) }
         if isWanted[2] { gradients[2] = weightGradient(gateGradients, x: record.input, as: type) }
-        let candidateGradients = gateGradients.slice(axis: 1, range: 2 * units..<3 * units)
-        let resetGradients = options.resetsAfterProduct ? termGradients : candidateGradients.contiguous()
         if isWanted[3] {
             // forward: r, z += h W_hhᵀ; n += r ⊙ (h W_hnᵀ + b_hn), or (r ⊙ h) W_hnᵀ
-            let gates = gateGradients.slice(axis: 1, range: 0..<2 * units).contiguous()
-            let factor = options.resetsAfterProduct ? record.hiddenBefore : record.resetTerms
-            gradients[3] = Tensor.concatenated(
-                [
-                    weightGradient(gates, x: record.hiddenBefore, as: type),
-                    weightGradient(resetGradients, x: factor, as: type),
-                ], axis: 0)
+            let result = Tensor(uninitialized: parameters.hidden.shape, elementType: Scalar.elementType)
+            let out = result.pointer(as: Scalar.self)
+            weightGradient(gateGradients, columns: 0..<2 * units, x: record.hiddenBefore, into: out)
+            if options.resetsAfterProduct {
+                weightGradient(
+                    termGradients, columns: 0..<units, x: record.hiddenBefore, into: out + 2 * units * units)
+            } else {
+                weightGradient(
+                    gateGradients, columns: 2 * units..<3 * units, x: record.resetTerms, into: out + 2 * units * units)
+            }
+            gradients[3] = result
         }
         if isWanted[4] || isWanted[5] {
             let sum = gateGradients.summed(to: [3 * units])
             gradients[4] = sum
-            gradients[5] = Tensor.concatenated(
-                [sum.slice(axis: 0, range: 0..<2 * units), resetGradients.summed(to: [units])], axis: 0)
+            gradients[5] =
+                options.resetsAfterProduct
+                ? Tensor.concatenated(
+                    [sum.slice(axis: 0, range: 0..<2 * units), termGradients.summed(to: [units])], axis: 0) : sum
         }
         return gradients
     }
@@ -280,6 +293,13 @@ private struct GRUPass {
                     let place = (first + row) * units + block.lowerBound
                     let gatePlace = (first + row) * 3 * units + block.lowerBound
                     let carried = hidden.pointer + row * units + block.lowerBound
+                    if options.isUsual {
+                        Scalar.gruCellGradient(
+                            gateGradients: gateGradient + gatePlace, termGradients: termGradient + place,
+                            stateGradient: carried, outputGradient: outputGradient + place, gates: gate + gatePlace,
+                            gateStride: units, terms: resetTerm + place, previous: previous + place, count: block.count)
+                        continue
+                    }
                     let updateGate = gate + gatePlace + units
                     let candidate = updateGate + units
                     let updateGradient = gateGradient + gatePlace + units

@@ -18,6 +18,9 @@ public struct LSTMOptions: Sendable, Hashable {
 
     /// Whether gradients need the sums themselves, and not only what the activations made of them.
     var needsSums: Bool { clip != nil || !gateActivation.isInvertible || !candidateActivation.isInvertible }
+
+    /// Whether it is the LSTM as it is usually meant, which has kernels of its own.
+    var isUsual: Bool { self == LSTMOptions() }
 }
 
 /// Runs one direction of one layer of an LSTM over whole sequences.
@@ -119,21 +122,18 @@ private struct LSTMPass {
             initial: initialCell.operand(as: type), final: finalHidden + batchCount * width, schedule: schedule,
             isReverse: isReverse)
         let stepCount = schedule.rowCounts.count
-        let recurrence = (0..<4).map {
-            StepMatrix<Scalar>(
-                transposedRows: $0 * units..<($0 + 1) * units, of: parameters.hidden, stepCount: stepCount)
-        }
+        let recurrence = StepMatrix<Scalar>(transposed: parameters.hidden, gateCount: 4, stepCount: stepCount)
         let projection = parameters.projection.map {
-            StepMatrix<Scalar>(transposedRows: 0..<width, of: $0, stepCount: stepCount)
+            StepMatrix<Scalar>(transposed: $0, gateCount: 1, stepCount: stepCount)
         }
         let peephole = parameters.peepholes.map { UnsafePointer($0.pointer(as: Scalar.self)) }
         for step in schedule.steps(isReverse: isReverse) {
             let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
             forEachBlock(units: units, rows: count) { block, rows in
                 let start = first + rows.lowerBound
-                for (index, matrix) in recurrence.enumerated() {
-                    matrix.multiply(
-                        hidden.previous + start * width, stride: width, rows: rows.count, columns: block,
+                for index in 0..<4 {
+                    recurrence.multiply(
+                        gate: index, hidden.previous + start * width, stride: width, rows: rows.count, columns: block,
                         into: gate + (start * 4 + index) * units + block.lowerBound, stride: 4 * units,
                         isAccumulating: true)
                 }
@@ -167,14 +167,20 @@ private struct LSTMPass {
 
     /// Takes one step of one sequence, for some of its units.
     ///
-    /// `gates` holds the sums of i, f, g and o, `unitCount` apart, and
-    /// becomes the gates; the sums are kept in `sums` if they are needed.
+    /// `gates` holds the sums of i, f, g and o, `unitCount` apart, and becomes the gates; the sums are kept in `sums` if
+    /// they are needed.
     @inline(__always)
     private func updateCell<Scalar: KernelScalar>(
         gates: UnsafeMutablePointer<Scalar>, sums: UnsafeMutablePointer<Scalar>?, previousCell: UnsafePointer<Scalar>,
         cell: UnsafeMutablePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, peepholes: UnsafePointer<Scalar>?,
         count: Int
     ) {
+        if options.isUsual, peepholes == nil {
+            Scalar.lstmCell(
+                gates: gates, gateStride: unitCount, previousCell: previousCell, cell: cell, output: output,
+                count: count)
+            return
+        }
         let (inputGate, forgetGate) = (gates, gates + unitCount)
         let (candidate, outputGate) = (gates + 2 * unitCount, gates + 3 * unitCount)
         func activate(_ activation: RecurrentActivation, _ x: UnsafeMutablePointer<Scalar>) {
@@ -285,9 +291,9 @@ private struct LSTMPass {
                     if let later { carry(from: later, block, rows) }
                     for row in rows.clamped(to: 0..<count) {
                         let place = (first + row) * width + block.lowerBound
-                        add(
-                            outputGradient + place, hidden.pointer + row * width + block.lowerBound,
-                            into: hiddenGradient + place, count: block.count)
+                        Scalar.add(
+                            hiddenGradient + place, outputGradient + place,
+                            hidden.pointer + row * width + block.lowerBound, block.count)
                     }
                 }
                 forEachBlock(units: units, rows: count) { block, rows in
@@ -307,9 +313,8 @@ private struct LSTMPass {
                     if let later { carry(from: later, block, rows) }
                     for row in rows.clamped(to: 0..<count) {
                         let carried = hidden.pointer + row * width + block.lowerBound
-                        add(
-                            outputGradient + (first + row) * width + block.lowerBound, carried, into: carried,
-                            count: block.count)
+                        Scalar.add(
+                            carried, outputGradient + (first + row) * width + block.lowerBound, carried, block.count)
                         update(row, block, carried)
                     }
                 }
@@ -341,6 +346,12 @@ private struct LSTMPass {
         gateGradients: UnsafeMutablePointer<Scalar>, gates: UnsafePointer<Scalar>, sums: UnsafePointer<Scalar>,
         previousCell: UnsafePointer<Scalar>, cell: UnsafePointer<Scalar>, peepholes: UnsafePointer<Scalar>?, count: Int
     ) {
+        if options.isUsual, peepholes == nil {
+            Scalar.lstmCellGradient(
+                gateGradients: gateGradients, cellGradient: cellGradient, outputGradient: outputGradient, gates: gates,
+                gateStride: unitCount, previousCell: previousCell, cell: cell, count: count)
+            return
+        }
         let (inputGate, forgetGate) = (gates, gates + unitCount)
         let (candidate, outputGate) = (gates + 2 * unitCount, gates + 3 * unitCount)
         let (inputGradient, forgetGradient) = (gateGradients, gateGradients + unitCount)

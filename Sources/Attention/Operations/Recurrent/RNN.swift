@@ -71,7 +71,7 @@ private struct RNNPass {
             initial: initialHidden.operand(as: type), final: output + schedule.rowCount * units, schedule: schedule,
             isReverse: isReverse)
         let recurrence = StepMatrix<Scalar>(
-            transposedRows: 0..<units, of: parameters.hidden, stepCount: schedule.rowCounts.count)
+            transposed: parameters.hidden, gateCount: 1, stepCount: schedule.rowCounts.count)
         for step in schedule.steps(isReverse: isReverse) {
             let first = schedule.starts[step]
             forEachBlock(units: units, rows: schedule.rowCounts[step]) { block, rows in
@@ -140,9 +140,7 @@ private struct RNNPass {
                 for row in rows.clamped(to: 0..<count) {
                     let place = (first + row) * units + block.lowerBound
                     let carried = hidden.pointer + row * units + block.lowerBound
-                    for index in 0..<block.count {
-                        sumGradient[place + index] = outputGradient[place + index] + carried[index]
-                    }
+                    Scalar.add(sumGradient + place, outputGradient + place, carried, block.count)
                     // forward: h = φ(clip(sums))
                     options.activation.applyBackward(
                         to: sumGradient + place, sums: sum + place, values: output + place, count: block.count)

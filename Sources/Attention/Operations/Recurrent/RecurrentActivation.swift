@@ -1,5 +1,3 @@
-internal import CAttentionKernels
-
 /// A function that a recurrent layer applies to each sum: those that ONNX knows.
 public enum RecurrentActivation: Sendable, Hashable {
     /// The hyperbolic tangent.
@@ -36,15 +34,9 @@ public enum RecurrentActivation: Sendable, Hashable {
     /// Replaces each element by its function.
     func apply<Scalar: KernelScalar>(to x: UnsafeMutablePointer<Scalar>, count: Int) {
         switch self {
-        case .tanh: replaceByTanh(x, count)
-        case .sigmoid:
-            // 1 / (1 + e⁻ˣ) = (1 + tanh(x / 2)) / 2
-            for index in 0..<count { x[index] *= 0.5 }
-            replaceByTanh(x, count)
-            for index in 0..<count { x[index] = 0.5 + 0.5 * x[index] }
-        case .relu:
-            // NaN stays NaN.
-            for index in 0..<count where x[index] < 0 { x[index] = 0 }
+        case .tanh: Scalar.tanh(x, x, count)
+        case .sigmoid: Scalar.sigmoid(x, x, count)
+        case .relu: Scalar.relu(x, x, count)
         case .affine(let alpha, let beta):
             for index in 0..<count { x[index] = Scalar(alpha) * x[index] + Scalar(beta) }
         case .leakyRelu(let alpha):
@@ -53,7 +45,7 @@ public enum RecurrentActivation: Sendable, Hashable {
             for index in 0..<count where x[index] <= Scalar(alpha) { x[index] = 0 }
         case .scaledTanh(let alpha, let beta):
             for index in 0..<count { x[index] *= Scalar(beta) }
-            replaceByTanh(x, count)
+            Scalar.tanh(x, x, count)
             for index in 0..<count { x[index] *= Scalar(alpha) }
         case .hardSigmoid(let alpha, let beta):
             for index in 0..<count { x[index] = min(max(Scalar(alpha) * x[index] + Scalar(beta), 0), 1) }
@@ -74,12 +66,9 @@ public enum RecurrentActivation: Sendable, Hashable {
         count: Int
     ) {
         switch self {
-        case .tanh:
-            for index in 0..<count { gradient[index] *= 1 - values[index] * values[index] }
-        case .sigmoid:
-            for index in 0..<count { gradient[index] *= values[index] * (1 - values[index]) }
-        case .relu:
-            for index in 0..<count where values[index] <= 0 { gradient[index] = 0 }
+        case .tanh: Scalar.tanhGradient(gradient, values, gradient, count)
+        case .sigmoid: Scalar.sigmoidGradient(gradient, values, gradient, count)
+        case .relu: Scalar.reluGradient(gradient, values, gradient, count)
         case .affine(let alpha, _):
             for index in 0..<count { gradient[index] *= Scalar(alpha) }
         case .leakyRelu(let alpha):
@@ -103,15 +92,6 @@ public enum RecurrentActivation: Sendable, Hashable {
         case .softplus:
             for index in 0..<count { gradient[index] *= 1 / (1 + Scalar.exp(-sums[index])) }
         }
-    }
-}
-
-/// In place x = tanh(x).
-private func replaceByTanh<Scalar: KernelScalar>(_ x: UnsafeMutablePointer<Scalar>, _ count: Int) {
-    if let floats = x as? UnsafeMutablePointer<Float> {
-        Kernels.current.tanh(floats, floats, count)
-    } else {
-        for index in 0..<count { x[index] = Scalar.tanh(x[index]) }
     }
 }
 

@@ -28,14 +28,16 @@ func forEachBlock(units: Int, rows: Int, _ body: (_ units: Range<Int>, _ rows: R
 struct StepMatrix<Scalar: KernelScalar> {
     private enum Layout {
         /// Panel after panel.
-        case packed(Tensor)
+        case packed
         /// As it lies in memory: for few steps, which do not pay for the packing.
-        case rows(Tensor)
+        case rows
         /// Its transpose as it lies in memory.
-        case columns(Tensor)
+        case columns
     }
 
     private let layout: Layout
+    /// What `start` points into.
+    private let storage: Tensor
     private let start: UnsafePointer<Scalar>
     private let depth: Int
     private let columnCount: Int
@@ -49,7 +51,8 @@ struct StepMatrix<Scalar: KernelScalar> {
         columnCount = weight.shape[1]
         let source = UnsafePointer(weight.pointer(as: Scalar.self)) + range.lowerBound * columnCount
         guard stepCount >= Self.packedStepCount else {
-            layout = .rows(weight)
+            layout = .rows
+            storage = weight
             start = source
             return
         }
@@ -64,46 +67,47 @@ struct StepMatrix<Scalar: KernelScalar> {
                 place += columns.count
             }
         }
-        layout = .packed(packed)
+        layout = .packed
+        storage = packed
         start = UnsafePointer(out)
     }
 
-    /// Takes the transpose of rows of a weight: `b[k, n] = weight[first + n, k]`.
-    init(transposedRows range: Range<Int>, of weight: Tensor, stepCount: Int) {
+    /// Takes the transpose of a weight, whose rows are those of `gateCount` gates: `b[k, n] = weight[n, k]`, one such
+    /// matrix for each gate.
+    init(transposed weight: Tensor, gateCount: Int, stepCount: Int) {
         depth = weight.shape[1]
-        columnCount = range.count
-        let source = UnsafePointer(weight.pointer(as: Scalar.self)) + range.lowerBound * depth
+        columnCount = weight.shape[0] / max(1, gateCount)
+        let source = UnsafePointer(weight.pointer(as: Scalar.self))
         guard stepCount >= Self.packedStepCount else {
-            layout = .columns(weight)
+            layout = .columns
+            storage = weight
             start = source
             return
         }
         let (depth, columnCount) = (depth, columnCount)
-        let packed = Tensor(uninitialized: [depth * columnCount], elementType: Scalar.elementType)
+        let packed = Tensor(uninitialized: weight.shape, elementType: Scalar.elementType)
         let out = packed.pointer(as: Scalar.self)
-        parallel(blocks(of: columnCount, by: unitBlock)) { block in
-            let columns = Attention.range(block, by: unitBlock, upTo: columnCount)
-            let place = out + columns.lowerBound * depth
-            // Sixteen at a time: the cache lines they come from are used up before they are lost.
-            for first in stride(from: 0, to: depth, by: 16) {
-                for column in 0..<columns.count {
-                    let row = source + (columns.lowerBound + column) * depth
-                    for k in first..<min(first + 16, depth) { place[k * columns.count + column] = row[k] }
-                }
-            }
+        let blockCount = blocks(of: columnCount, by: unitBlock)
+        parallel(gateCount * blockCount) { item in
+            let columns = Attention.range(item % blockCount, by: unitBlock, upTo: columnCount)
+            let place = (item / blockCount * columnCount + columns.lowerBound) * depth
+            Scalar.transpose(out + place, columns.count, source + place, depth, columns.count, depth)
         }
-        layout = .packed(packed)
+        layout = .packed
+        storage = packed
         start = UnsafePointer(out)
     }
 
     /// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]` for one block of columns, as ``forEachBlock(units:rows:_:)`` gives
     /// them.
     ///
-    /// It is added to what `out` holds if `isAccumulating`. `out` begins at the block's first column.
+    /// It is added to what `out` holds if `isAccumulating`. `out` begins at the block's first column. `b` is that of a gate
+    /// where there are several.
     func multiply(
-        _ a: UnsafePointer<Scalar>, stride aStride: Int, rows: Int, columns: Range<Int>,
+        gate: Int = 0, _ a: UnsafePointer<Scalar>, stride aStride: Int, rows: Int, columns: Range<Int>,
         into out: UnsafeMutablePointer<Scalar>, stride outStride: Int, isAccumulating: Bool
     ) {
+        let start = start + gate * depth * columnCount
         var tile = TileOperands(
             out: out, outStride: outStride, a: a, aStride: aStride, b: start + columns.lowerBound, bStride: columnCount,
             rows: rows, columns: columns.count, depth: depth)
@@ -123,10 +127,8 @@ struct StepMatrix<Scalar: KernelScalar> {
                         columns: columns.count, depth: depth))
                 guard isAccumulating else { return }
                 for row in 0..<rows {
-                    for column in columns.indices {
-                        let place = column - columns.lowerBound
-                        out[row * outStride + place] += sums[row * columns.count + place]
-                    }
+                    let place = out + row * outStride
+                    Scalar.add(place, place, sums + row * columns.count, columns.count)
                 }
             }
             return
@@ -229,6 +231,7 @@ func inputSums<Scalar: KernelScalar>(_ x: Tensor, weight: Tensor, bias: Tensor?,
     let result = Tensor(uninitialized: [rows, columns], elementType: Scalar.elementType)
     let (out, input) = (result.pointer(as: Scalar.self), UnsafePointer(x.pointer(as: Scalar.self)))
     let weights = UnsafePointer(weight.pointer(as: Scalar.self))
+    let biases = bias.map { UnsafePointer($0.pointer(as: Scalar.self)) }
     if rows <= 64 {
         // Each row of the weight is read once: a transposed copy of it would cost more than it saves.
         let columnBlock = unitBlock
@@ -239,18 +242,16 @@ func inputSums<Scalar: KernelScalar>(_ x: Tensor, weight: Tensor, bias: Tensor?,
                     out: out + range.lowerBound, outStride: columns, a: input, aStride: depth,
                     b: weights + range.lowerBound * depth, bStride: depth, rows: rows, columns: range.count,
                     depth: depth))
+            guard let biases else { return }
+            for row in 0..<rows {
+                let sums = out + row * columns + range.lowerBound
+                Scalar.add(sums, sums, biases + range.lowerBound, range.count)
+            }
         }
     } else {
         multiply(
             MatrixOperand(rows: input, rowStride: depth), MatrixOperand(transposed: weights, rowStride: depth),
-            rows: rows, columns: columns, depth: depth, into: out, outStride: columns)
-    }
-    if let bias {
-        let biases = bias.pointer(as: Scalar.self)
-        for row in 0..<rows {
-            let sums = out + row * columns
-            for column in 0..<columns { sums[column] += biases[column] }
-        }
+            rows: rows, columns: columns, depth: depth, into: out, outStride: columns, bias: biases)
     }
     withExtendedLifetime((x, weight, bias)) {}
     return result
@@ -259,14 +260,23 @@ func inputSums<Scalar: KernelScalar>(_ x: Tensor, weight: Tensor, bias: Tensor?,
 /// Returns `gᵀ x`, `[F, D]`, the gradient of a weight from those of the sums `x Wᵀ`, over all steps: g is `[N, F]`, x
 /// `[N, D]`.
 func weightGradient<Scalar: KernelScalar>(_ gradient: Tensor, x: Tensor, as type: Scalar.Type) -> Tensor {
-    let (rows, columns, depth) = (gradient.shape[1], x.shape[1], x.shape[0])
-    let result = Tensor(uninitialized: [rows, columns], elementType: Scalar.elementType)
-    multiply(
-        MatrixOperand(transposed: gradient.pointer(as: Scalar.self), rowStride: rows),
-        MatrixOperand(rows: UnsafePointer(x.pointer(as: Scalar.self)), rowStride: columns), rows: rows,
-        columns: columns, depth: depth, into: result.pointer(as: Scalar.self), outStride: columns)
-    withExtendedLifetime((gradient, x)) {}
+    let rows = gradient.shape[1]
+    let result = Tensor(uninitialized: [rows, x.shape[1]], elementType: Scalar.elementType)
+    weightGradient(gradient, columns: 0..<rows, x: x, into: result.pointer(as: Scalar.self))
     return result
+}
+
+/// Writes the rows of a weight's gradient that some columns of g give to `out`.
+func weightGradient<Scalar: KernelScalar>(
+    _ gradient: Tensor, columns range: Range<Int>, x: Tensor, into out: UnsafeMutablePointer<Scalar>
+) {
+    let columns = x.shape[1]
+    let gradients = UnsafePointer(gradient.pointer(as: Scalar.self)) + range.lowerBound
+    multiply(
+        MatrixOperand(transposed: gradients, rowStride: gradient.shape[1]),
+        MatrixOperand(rows: UnsafePointer(x.pointer(as: Scalar.self)), rowStride: columns), rows: range.count,
+        columns: columns, depth: x.shape[0], into: out, outStride: columns)
+    withExtendedLifetime((gradient, x)) {}
 }
 
 /// Returns `g W`, `[N, D]`, the gradient of the inputs from those of the sums `x Wᵀ`, over all steps: g is `[N, F]`, W
@@ -305,11 +315,4 @@ extension Tensor {
 func sumOfBiases(_ first: Tensor?, _ second: Tensor?) -> Tensor? {
     guard let first, let second else { return first ?? second }
     return first + second
-}
-
-/// Computes `out = a + b`; `out` may be either.
-func add<Scalar: KernelScalar>(
-    _ a: UnsafePointer<Scalar>, _ b: UnsafePointer<Scalar>, into out: UnsafeMutablePointer<Scalar>, count: Int
-) {
-    for index in 0..<count { out[index] = a[index] + b[index] }
 }
