@@ -49,7 +49,8 @@ let package = Package(
 
         // MARK: - Tests
         .testTarget(
-            name: "DigitsTests", dependencies: ["digits", "SequenceModels", "Attention"], swiftSettings: strict),
+            name: "DigitsTests", dependencies: ["TestSupport", "digits", "SequenceModels", "Attention"],
+            swiftSettings: strict),
         .testTarget(
             name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels", "TestSupport"],
             swiftSettings: strict),

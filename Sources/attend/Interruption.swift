@@ -9,6 +9,11 @@ enum Interruption {
 
     /// Begins to take notice; a second request ends the process at once.
     static func watch() {
+        // Whoever started the process may have left them blocked.
+        var set = sigset_t()
+        sigemptyset(&set)
+        for number in [SIGINT, SIGTERM] { sigaddset(&set, number) }
+        pthread_sigmask(SIG_UNBLOCK, &set, nil)
         for number in [SIGINT, SIGTERM] {
             signal(number) { number in
                 // Only what a signal handler may do: no memory is taken, no lock held.

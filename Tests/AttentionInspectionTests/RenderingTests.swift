@@ -32,8 +32,8 @@ import Testing
         }
         #expect(
             keys(json["steps"]) == [
-                "layer", "head", "keyValueHead", "headsSharingKeys", "queryPosition", "queryText", "scale",
-                "queryBeforeRotation", "query", "keys", "output",
+                "layer", "head", "keyValueHead", "headsSharingKeys", "queryPosition", "queryText", "similarity",
+                "scale", "queryBeforeRotation", "query", "keys", "output",
             ])
         let key: Set<String> = [
             "position", "text", "word", "keyBeforeRotation", "key", "value", "dotProduct", "scaled", "masked",
@@ -130,6 +130,8 @@ import Testing
         }
         #expect(text.contains("Layer 1, head 2"))
         #expect(text.contains("key-value head 1, shared by query heads 2, 3"))
+        #expect(text.contains("(scaled-dot, scale 0.353553)") && text.contains("  before rotation  ["))
+        #expect(text.contains("         q·k      × scale   after mask    softmax α"))
         #expect(text.contains("Σ α·v"))
     }
 

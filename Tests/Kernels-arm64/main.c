@@ -110,6 +110,63 @@ static void check_tiles(void) {
             }
 }
 
+/// `product_packed` has the bits of `product` and `product_add`, which are held against the scalar ones above.
+static void check_packed(void) {
+    static const size_t sizes[] = {1, 2, 3, 5, 6, 7, 8, 13, 15, 16, 17, 31, 33, 64, 67};
+    static const size_t depths[] = {0, 1, 3, 17, 64};
+    enum { NOTHING, ROW_FOR_ALL, OUTPUT };
+    static float a[AREA + 1], b[AREA], row_for_all[SIDE], panels[4 * AREA], out[AREA], wanted[AREA];
+    size_t width = tested->tile_columns;
+    for (size_t r = 0; r < sizeof sizes / sizeof *sizes; r++)
+        for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++)
+            for (size_t k = 0; k < sizeof depths / sizeof *depths; k++)
+                for (int start = NOTHING; start <= OUTPUT; start++) {
+                    size_t rows = sizes[r], columns = sizes[c], depth = depths[k], stride = depth * width + 5;
+                    for (size_t i = 0; i < AREA; i++) a[i] = random_float(), b[i] = random_float();
+                    for (size_t i = 0; i < SIDE; i++) row_for_all[i] = random_float();
+                    // What the last panel lacks in columns is not to be read.
+                    for (size_t i = 0; i < sizeof panels / sizeof *panels; i++) panels[i] = NAN;
+                    for (size_t d = 0; d < depth; d++)
+                        for (size_t j = 0; j < columns; j++)
+                            panels[j / width * stride + d * width + j % width] = b[d * SIDE + j];
+                    for (size_t i = 0; i < AREA; i++) {
+                        bool inside = i % SIDE < columns && i / SIDE < rows;
+                        float from = start == ROW_FOR_ALL ? row_for_all[i % SIDE] : (float)(i % 17) / 8;
+                        wanted[i] = inside ? from : guard;
+                        out[i] = !inside ? guard : start == OUTPUT ? from : NAN;
+                    }
+                    (start == NOTHING ? tested->product : tested->product_add)(wanted, SIDE, a + 1, SIDE - 3, b,
+                                                                               SIDE, rows, columns, depth);
+                    const float *starts[] = {NULL, row_for_all, out};
+                    tested->product_packed(out, SIDE, starts[start], start == OUTPUT ? SIDE : 0, a + 1, SIDE - 3,
+                                           panels, stride, rows, columns, depth);
+                    for (size_t i = 0; i < AREA; i++)
+                        check(memcmp(&out[i], &wanted[i], sizeof *out) == 0, "product_packed", rows, columns, depth,
+                              out[i], wanted[i]);
+                }
+}
+
+static void check_transpose_and_sums(void) {
+    static float x[AREA + 1], out[AREA], sums[2][SIDE];
+    for (size_t rows = 0; rows < 70; rows += rows < 34 ? 1 : 11)
+        for (size_t columns = 0; columns < 70; columns += columns < 34 ? 1 : 11) {
+            for (size_t i = 0; i <= AREA; i++) x[i] = random_float();
+            for (size_t i = 0; i < AREA; i++) out[i] = guard;
+            tested->transpose(out, SIDE, x + 1, SIDE - 3, rows, columns);
+            for (size_t i = 0; i < AREA; i++) {
+                size_t c = i / SIDE, r = i % SIDE;
+                float expected = c < columns && r < rows ? x[1 + r * (SIDE - 3) + c] : guard;
+                check(out[i] == expected, "transpose", rows, columns, 0, out[i], expected);
+            }
+            // Each column is summed in ascending order, so that its bits are those of any other version.
+            for (size_t i = 0; i < SIDE; i++) sums[0][i] = sums[1][i] = i < columns ? (float)i : guard;
+            tested->column_sums(sums[0], x + 1, SIDE - 3, rows, columns);
+            reference->column_sums(sums[1], x + 1, SIDE - 3, rows, columns);
+            for (size_t i = 0; i < SIDE; i++)
+                check(sums[0][i] == sums[1][i], "column_sums", rows, columns, 0, sums[0][i], sums[1][i]);
+        }
+}
+
 // MARK: - Functions of each element
 
 /// The distance in units of the last place of `expected`, rounded to float.
@@ -124,6 +181,14 @@ static double ulps(float got, double expected) {
 
 static double double_silu(double x) {
     return x / (1 + exp(-x));
+}
+
+static double double_sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+static double double_gelu(double x) {
+    return x * erfc(-x * M_SQRT1_2) / 2;
 }
 
 static double double_gelu_tanh(double x) {
@@ -144,7 +209,7 @@ static void check_each(const char *what, void (*got)(float *, const float *, siz
         if (fabs(y[i] - wanted) > allowed_error && error > worst) worst = error;
         check(holds, what, 1, i, 0, y[i], wanted);
     }
-    printf("%-10s from %g to %g: at most %.2f ulp\n", what, from, to, worst);
+    printf("%-18s from %g to %g: at most %.2f ulp\n", what, from, to, worst);
 }
 
 static void check_functions(void) {
@@ -152,12 +217,16 @@ static void check_functions(void) {
     check_each("tanh", tested->tanh, tanh, -12, 12, 3, 0);
     check_each("tanh", tested->tanh, tanh, -1e-3f, 1e-3f, 3, 0);
     check_each("silu", tested->silu, double_silu, -80, 80, 5, 1e-37);
+    check_each("sigmoid", tested->sigmoid, double_sigmoid, -87, 30, 3, 0);
+    check_each("gelu", tested->gelu, double_gelu, -12, 12, 6, 0);
+    check_each("gelu", tested->gelu, double_gelu, -1e-3f, 1e-3f, 6, 0);
     check_each("gelu_tanh", tested->gelu_tanh, double_gelu_tanh, -3, 12, 16, 0);
     check_each("gelu_tanh", tested->gelu_tanh, double_gelu_tanh, -20, -3, 0, 1e-8);
 
     const float x[] = {-INFINITY, INFINITY, NAN, 0, -200, 200, -87.4f, 89};
     const float exps[] = {0, INFINITY, NAN, 1, 0, INFINITY, 0, INFINITY};
     const float tanhs[] = {-1, 1, NAN, 0, -1, 1, -1, 1};
+    const float sigmoids[] = {0, 1, NAN, 0.5, 0, 1, 0, 1};
     const float silus[] = {0, INFINITY, NAN, 0, 0, 200, 0, 89};
     float caps[8];
     for (size_t i = 0; i < 8; i++) caps[i] = 30 * tanhf(x[i] / 30);
@@ -168,7 +237,10 @@ static void check_functions(void) {
     for (size_t i = 0; i < count; i++) check(near(y[i], wanted[i], 1e-30), #name, 1, i, 0, y[i], wanted[i])
         CHECK_SPECIAL(exp, exps);
         CHECK_SPECIAL(tanh, tanhs);
+        CHECK_SPECIAL(sigmoid, sigmoids);
+        CHECK_SPECIAL(relu, silus);
         CHECK_SPECIAL(silu, silus);
+        CHECK_SPECIAL(gelu, silus);
         CHECK_SPECIAL(gelu_tanh, silus);
         memcpy(y, x, sizeof y);
         tested->soft_cap(y, count, 30);
@@ -190,6 +262,191 @@ static void check_functions(void) {
             check(near(got[i], wanted[i], 1e-6 * fabs(wanted[i])), "exp_sum and scale", 1, count, 0, got[i],
                   wanted[i]);
     }
+}
+
+/// A function of each element.
+typedef struct {
+    const char *name;
+    void (*function)(float *, const float *, size_t);
+} map;
+
+/// A function of two elements, its plain version, and where it is a gradient its slope in Double.
+typedef struct {
+    const char *name;
+    void (*function)(float *, const float *, const float *, size_t);
+    void (*plain)(float *, const float *, const float *, size_t);
+    double (*slope)(double);
+} map_of_two;
+
+static double tanh_slope(double y) {
+    return 1 - y * y;
+}
+
+static double sigmoid_slope(double y) {
+    return y * (1 - y);
+}
+
+static double relu_slope(double x) {
+    return x > 0;
+}
+
+static double silu_slope(double x) {
+    double s = double_sigmoid(x);
+    return s * (1 + x * (1 - s));
+}
+
+static double gelu_slope(double x) {
+    return erfc(-x * M_SQRT1_2) / 2 + x * exp(-x * x / 2) / sqrt(2 * M_PI);
+}
+
+static double gelu_tanh_slope(double x) {
+    double root = sqrt(2 / M_PI), s = double_sigmoid(2 * root * (x + 0.044715 * x * x * x));
+    return s + x * s * (1 - s) * 2 * root * (1 + 3 * 0.044715 * x * x);
+}
+
+static void check_slopes(map_of_two gradient) {
+    enum { COUNT = 100003 };
+    static float x[COUNT], of_output[COUNT], out[COUNT];
+    // What tanh and sigmoid return, or what the others take.
+    bool takes_result = gradient.slope == tanh_slope || gradient.slope == sigmoid_slope;
+    float bound = takes_result ? 1 : 11;
+    double worst = 0;
+    for (size_t i = 0; i < COUNT; i++) {
+        x[i] = -bound + 2 * bound * ((float)i / COUNT);
+        of_output[i] = (float)(i % 7) - 3.25f;
+    }
+    gradient.function(out, x, of_output, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        // Slopes cross 0, and are no larger than about 1, or 2 at a negative y; 1 - σ(x) is rounded before it meets x.
+        double wanted = of_output[i] * gradient.slope(x[i]);
+        double error = fabs((out[i] - wanted) / of_output[i]) / fmax(1, (double)x[i] * x[i]);
+        if (!(error <= worst)) worst = error;
+        check(error <= 4 * 0x1p-24, gradient.name, 1, i, 0, out[i], wanted);
+    }
+    printf("%-18s from %g to %g: at most %.2f roundings\n", gradient.name, -bound, bound, worst * 0x1p24);
+    if (takes_result) return;
+    const float ends[] = {-INFINITY, -1e30f, -200, 200, 1e30f, INFINITY, NAN, 1};
+    const float ones[] = {1, 1, 1, 1, 1, 1, 1, NAN}, slopes[] = {0, 0, 0, 1, 1, 1, NAN, NAN};
+    gradient.function(out, ends, ones, 8);
+    for (size_t i = 0; i < 8; i++) {
+        // NaN is not above 0, where relu has a slope.
+        float wanted = gradient.slope == relu_slope && isnan(ends[i]) ? 0 : slopes[i];
+        check(near(out[i], wanted, 0), gradient.name, 1, i, 0, out[i], wanted);
+    }
+}
+
+/// Whether these floats have the same bits, NaN aside.
+static bool same(const float *got, const float *expected, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!(isnan(expected[i]) ? isnan(got[i]) : memcmp(&got[i], &expected[i], sizeof *got) == 0)) return false;
+    return true;
+}
+
+/// Every count is written, in place and alone with the same bits.
+static void check_counts(void) {
+    const map maps[] = {
+        {"exp", tested->exp},   {"tanh", tested->tanh}, {"sigmoid", tested->sigmoid},     {"relu", tested->relu},
+        {"silu", tested->silu}, {"gelu", tested->gelu}, {"gelu_tanh", tested->gelu_tanh},
+    };
+#define GRADIENT(name) {#name "_gradient", tested->name##_gradient, reference->name##_gradient, name##_slope}
+#define ARITHMETIC(name) {#name, tested->name, reference->name, NULL}
+    const map_of_two pairs[] = {
+        GRADIENT(tanh), GRADIENT(sigmoid), GRADIENT(relu),       GRADIENT(silu),      GRADIENT(gelu),
+        GRADIENT(gelu_tanh), ARITHMETIC(add),   ARITHMETIC(subtract), ARITHMETIC(multiply),
+    };
+    float x[71], y[71], out[71], again[71], alone;
+    for (size_t count = 0; count < 71; count++) {
+        for (size_t i = 0; i < 71; i++) x[i] = 4 * random_float(), y[i] = 4 * random_float();
+        for (size_t m = 0; m < sizeof maps / sizeof *maps; m++) {
+            for (size_t i = 0; i < 71; i++) out[i] = guard, again[i] = i < count ? x[i] : guard;
+            maps[m].function(out, x, count);
+            maps[m].function(again, again, count);
+            check(same(again, out, 71), "in place", 1, count, 0, again[0], out[0]);
+            check(out[count] == guard, maps[m].name, 1, count, 0, out[count], guard);
+            for (size_t i = 0; i < count; i++) {
+                maps[m].function(&alone, x + i, 1);
+                check(same(&alone, out + i, 1), maps[m].name, 1, count, i, alone, out[i]);
+            }
+        }
+        for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++) {
+            for (int place = 0; place < 2; place++) {
+                for (size_t i = 0; i < 71; i++) out[i] = guard, again[i] = i < count ? (place ? y : x)[i] : guard;
+                pairs[p].function(out, x, y, count);
+                pairs[p].function(again, place ? x : again, place ? again : y, count);
+                check(same(again, out, 71), "in place", 1, count, p, again[0], out[0]);
+            }
+            for (size_t i = 0; i < count; i++) {
+                pairs[p].function(&alone, x + i, y + i, 1);
+                check(same(&alone, out + i, 1), pairs[p].name, 1, count, i, alone, out[i]);
+            }
+            if (pairs[p].slope != NULL) continue;
+            // Rounded once: the bits of plain C.
+            pairs[p].plain(again, x, y, count);
+            check(same(again, out, count), pairs[p].name, 1, count, 0, again[0], out[0]);
+        }
+    }
+    for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++)
+        if (pairs[p].slope != NULL) check_slopes(pairs[p]);
+}
+
+// MARK: - Sums of squares and steps of optimizers
+
+static void check_steps(void) {
+    enum { COUNT = 71 };
+    const sattn_kernels_float64 *exact = sattn_kernels_float64_current();
+    float x[COUNT], y[COUNT], z[COUNT], gradient[COUNT];
+    double exact_x[COUNT], exact_y[COUNT], exact_z[COUNT], exact_gradient[COUNT];
+    for (size_t count = 0; count < COUNT; count++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            gradient[i] = random_float();
+            exact_x[i] = x[i] = i < count ? random_float() : guard;
+            exact_y[i] = y[i] = i < count ? random_float() : guard;
+            exact_z[i] = z[i] = i < count ? fabsf(random_float()) : guard;
+            exact_gradient[i] = gradient[i];
+        }
+#define CHECK_NEAR(what, got, wanted, tolerance) \
+    for (size_t i = 0; i < COUNT; i++) \
+        check(near(got[i], wanted[i], i < count ? tolerance : 0), what, 1, count, i, got[i], wanted[i])
+        double square_sum = 0;
+        for (size_t i = 0; i < count; i++) square_sum += exact_gradient[i] * exact_gradient[i];
+        double got = tested->sum_of_squares(gradient, count);
+        check(near(got, square_sum, 1e-14 * square_sum), "sum_of_squares", 1, count, 0, got, square_sum);
+
+        tested->add_scaled(x, gradient, 0.3f, count);
+        exact->add_scaled(exact_x, exact_gradient, 0.3f, count);
+        CHECK_NEAR("add_scaled", x, exact_x, 0x1p-23);
+        for (size_t i = 0; i < COUNT; i++) exact_x[i] = x[i];
+
+        for (int is_decoupled = 0; is_decoupled < 2; is_decoupled++) {
+            float added = is_decoupled ? 0 : 0.125f, kept = is_decoupled ? 0.9375f : 1;
+            sattn_adam step = {0.75f, added, kept, 0.125f, 0.9375f, 0.0625f, 0.03125f, 1.5f, 0x1p-20f};
+            sattn_adam_float64 exact_step = {0.75, added, kept, 0.125, 0.9375, 0.0625, 0.03125, 1.5, 0x1p-20};
+            tested->adam_step(x, gradient, y, z, count, &step);
+            exact->adam_step(exact_x, exact_gradient, exact_y, exact_z, count, &exact_step);
+        }
+        CHECK_NEAR("adam_step", x, exact_x, 1e-6);
+        CHECK_NEAR("adam_step, first", y, exact_y, 1e-6);
+        CHECK_NEAR("adam_step, second", z, exact_z, 1e-6);
+
+        for (int is_nesterov = 0; is_nesterov < 2; is_nesterov++) {
+            sattn_momentum step = {0.75f, 0.125f, 0.0625f, 0.875f, is_nesterov};
+            sattn_momentum_float64 exact_step = {0.75, 0.125, 0.0625, 0.875, is_nesterov};
+            tested->momentum_step(x, gradient, y, count, &step);
+            exact->momentum_step(exact_x, exact_gradient, exact_y, count, &exact_step);
+            tested->momentum_step(x, gradient, NULL, count, &step);
+            exact->momentum_step(exact_x, exact_gradient, NULL, count, &exact_step);
+        }
+        CHECK_NEAR("momentum_step", x, exact_x, 2e-6);
+        CHECK_NEAR("momentum_step, velocity", y, exact_y, 2e-6);
+    }
+    // Squares that no float holds, and NaN.
+    float large[19];
+    for (size_t i = 0; i < 19; i++) large[i] = 1e30f;
+    double sum = tested->sum_of_squares(large, 19), wanted = 19 * ((double)1e30f * 1e30f);
+    check(near(sum, wanted, 1e-14 * wanted), "sum_of_squares", 1, 19, 0, sum, wanted);
+    large[17] = NAN;
+    sum = tested->sum_of_squares(large, 19);
+    check(isnan(sum), "sum_of_squares", 1, 19, 0, sum, NAN);
 }
 
 // MARK: - Stored weights
@@ -308,7 +565,11 @@ int main(int argc, char **argv) {
         return 64;
     }
     check_tiles();
+    check_packed();
+    check_transpose_and_sums();
     check_functions();
+    check_counts();
+    check_steps();
     check_stored();
     check_recurrent();
     check_threads();

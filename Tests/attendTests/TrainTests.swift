@@ -159,7 +159,8 @@ private func expectSame(_ found: [String: [UInt8]], _ expected: [String: [UInt8]
         (["--optimizer", "lion"], ["lion", "sgd", "adam", "adamw"]),
         (["--tokenizer", "words"], ["words", "tokenizer"]), (["--tokenizer", "bpe:x"], ["bpe:x"]),
         (["--steps", "0"], ["--steps is 0"]), (["--batch", "-1"], ["--batch"]), (["--width", "x"], ["width"]),
-        (["--minutes", "1"], ["--steps or --minutes"]), (["--dropout", "1"], ["dropout is 1.0"]),
+        (["--minutes", "1"], ["--steps or --minutes"]),
+        (["--dropout", "1"], ["dropout is 1.0"]),
         (["--learning-rate", "0"], ["learning rate is 0.0"]), (["--clip", "nan"], ["clip is nan"]),
         (["--heads", "2"], ["heads", "only transformer has"]), (["--attention", "luong"], ["only seq2seq has"]),
         (["--similarity", "cosine"], ["no similarity to choose"]),
@@ -177,6 +178,8 @@ private func expectSame(_ found: [String: [UInt8]], _ expected: [String: [UInt8]
         try command.fail(["train", "--output", output], status: 64, saying: ["Name a corpus"])
         try command.fail(["train", text], status: 64, saying: ["--output"])
         try command.fail(["train", text, "--output", ""], status: 64, saying: ["empty"])
+        try command.fail(
+            ["train", text, "--output", output, "--minutes=-1"], status: 64, saying: ["--minutes is -1.0"])
     }
 
     @Test func `fails where the corpus is no good`() throws {

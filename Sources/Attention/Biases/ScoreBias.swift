@@ -54,7 +54,7 @@ public struct ScoreBias: Sendable {
     }
 
     /// Returns what is added to one score.
-    func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
+    package func value(batch: Int, head: Int, query: Int, key: Int) -> Double {
         rules.reduce(0) { $0 + $1.value(batch: batch, head: head, query: query, key: key) }
     }
 }

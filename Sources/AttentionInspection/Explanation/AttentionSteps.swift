@@ -4,7 +4,7 @@ internal import SequenceModels
 /// Every step of one head at one token, from its query to the average of the values.
 ///
 /// Vectors, weights and the output are those of the forward pass. The scores, which it does not keep, are computed anew
-/// from its vectors, in `Double`. Each step recombines to the next.
+/// from its vectors, in `Double`, by the similarity, bias and mask that it used. Each step recombines to the next.
 public struct AttentionSteps: Sendable, Encodable {
     /// One token of the sentence.
     public struct Key: Sendable, Encodable {
@@ -14,17 +14,17 @@ public struct AttentionSteps: Sendable, Encodable {
         public let text: String
         /// Which word it belongs to, from 0.
         public let word: Int
-        /// k before the position enters.
+        /// k before it is rotated by its position; ``key`` itself where the model rotates nothing.
         public let keyBeforeRotation: [Float]
         /// k, as attention used it.
         public let key: [Float]
         /// v.
         public let value: [Float]
-        /// q·k, computed anew in `Double`.
+        /// The similarity before the scale, computed anew in `Double`: q·k, or what the model's measure has in its place.
         public let dotProduct: Double
         /// ``dotProduct`` times the scale.
         public let scaled: Double
-        /// The score after the mask; `nil` is −∞: the key is hidden.
+        /// The score after soft-cap, bias and mask, as far as the model has them; `nil` is −∞: the key is hidden.
         public let masked: Double?
         /// α: the softmax of the scores, as the model used it.
         public let weight: Double
@@ -68,9 +68,14 @@ public struct AttentionSteps: Sendable, Encodable {
     public let queryPosition: Int
     /// Its text.
     public let queryText: String
-    /// What the dot products are multiplied by: 1/√D.
+    /// The measure of similarity by its name, as ``/SequenceModels/SimilarityKind`` has it.
+    public let similarity: String
+    /// What ``Key/dotProduct`` is multiplied by: 1/√D for the scaled dot product, the reciprocal of the temperature for
+    /// the cosine, and 1 for measures that are no products.
     public let scale: Double
-    /// q before the position enters.
+    /// Whether queries and keys are rotated by their positions.
+    public let isRotated: Bool
+    /// q before it is rotated by its position; ``query`` itself where the model rotates nothing.
     public let queryBeforeRotation: [Float]
     /// q, as attention used it.
     public let query: [Float]
@@ -79,8 +84,14 @@ public struct AttentionSteps: Sendable, Encodable {
     /// Σ α·v: the head's output, as the model used it.
     public let output: [Float]
 
+    private enum CodingKeys: String, CodingKey {
+        case layer, head, keyValueHead, headsSharingKeys, queryPosition, queryText, similarity, scale
+        case queryBeforeRotation, query, keys, output
+    }
+
     init(
-        trace: LayerTrace, layer: Int, head: Int, query: Int, weightRow: Int, tokenTexts: [String], words: [Int]
+        trace: LayerTrace, similarity: SimilarityKind, isRotated: Bool, layer: Int, head: Int, query: Int,
+        weightRow: Int, tokenTexts: [String], words: [Int]
     ) {
         let groupSize = trace.queries.shape[1] / trace.keys.shape[1]
         let group = head / groupSize
@@ -88,7 +99,9 @@ public struct AttentionSteps: Sendable, Encodable {
             tensor.slice(axis: 1, range: head..<head + 1).slice(axis: 2, range: position..<position + 1).floats
         }
         let query32 = vector(trace.queries, head, query)
-        let scale = 1 / Double(query32.count).squareRoot()
+        let query64 = query32.map(Double.init)
+        let operation = trace.operation
+        let scale = operation.similarity.form(queryDimension: query32.count).productScale ?? 1
         let weights =
             trace.attentionWeights?.slice(axis: 1, range: head..<head + 1)
             .slice(axis: 2, range: weightRow..<weightRow + 1).doubles ?? []
@@ -98,20 +111,36 @@ public struct AttentionSteps: Sendable, Encodable {
         headsSharingKeys = Array(group * groupSize..<(group + 1) * groupSize)
         queryPosition = query
         queryText = tokenTexts[query]
+        self.similarity = similarity.rawValue
         self.scale = scale
+        self.isRotated = isRotated
         queryBeforeRotation = vector(trace.unrotatedQueries, head, query)
         self.query = query32
         keys = weights.indices.map { position in
             let key = vector(trace.keys, group, position)
             let value = vector(trace.values, group, position)
-            let dotProduct = zip(query32, key).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+            let key64 = key.map(Double.init)
+            let scaled = operation.similarity.score(query: query64.span, key: key64.span)
+            let capped = operation.softCap.map { $0 * .tanh(scaled / $0) } ?? scaled
+            let bias = operation.bias.value(batch: 0, head: head, query: query, key: position)
+            let isAllowed = operation.mask.rule?.allows(batch: 0, head: head, query: query, key: position) ?? true
             return Key(
                 position: position, text: tokenTexts[position], word: words[position],
                 keyBeforeRotation: vector(trace.unrotatedKeys, group, position), key: key, value: value,
-                dotProduct: dotProduct, scaled: dotProduct * scale,
-                masked: position <= query ? dotProduct * scale : nil, weight: weights[position],
-                weightedValue: value.map { Float(weights[position]) * $0 })
+                dotProduct: scaled / scale, scaled: scaled,
+                masked: isAllowed && bias != -.infinity ? capped + bias : nil,
+                weight: weights[position], weightedValue: value.map { Float(weights[position]) * $0 })
         }
         output = vector(trace.headOutputs, head, query)
+    }
+}
+
+extension ScoreForm {
+    /// What the product of the features is multiplied by; `nil` where the measure is no product.
+    fileprivate var productScale: Double? {
+        switch operation {
+        case .product: scale
+        case .squaredDistance, .absoluteDistance, .additive, .pairwise: nil
+        }
     }
 }

@@ -56,8 +56,10 @@ extension LanguageModel {
         var steps: AttentionSteps?
         if let layer = options.layer, let head = options.head {
             let wordOfToken = segments.enumerated().flatMap { word, segment in segment.tokens.map { _ in word } }
+            let isRotated = if case .rotary = transformer.configuration.positions { true } else { false }
             steps = AttentionSteps(
-                trace: trace.layers[layer], layer: layer, head: head, query: targetTokens.upperBound - 1,
+                trace: trace.layers[layer], similarity: transformer.layers[layer].attention.similarity.kind,
+                isRotated: isRotated, layer: layer, head: head, query: targetTokens.upperBound - 1,
                 weightRow: targetTokens.count - 1, tokenTexts: text.tokenTexts, words: wordOfToken)
         }
         let nextWords = try predictions(logProbabilities, count: options.predictionCount)

@@ -23,16 +23,27 @@ extension AttentionSteps {
             "Vectors have \(query.count) components; keys and values are those of key-value head \(keyValueHead), "
                 + "shared by query heads \(sharing).",
             "", style.bold("1. The query q"),
-            "  before rotation  \(Numbers.vector(queryBeforeRotation))  norm \(Numbers.norm(queryBeforeRotation))",
-            "  after rotation   \(Numbers.vector(query))  norm \(Numbers.norm(query))",
         ]
-        lines += table("2. The keys k", "before rotation                               after rotation") {
-            "\(Numbers.vector($0.keyBeforeRotation, shown: 3))  \(Numbers.vector($0.key))  norm \(Numbers.norm($0.key))"
+        if isRotated {
+            lines += [
+                "  before rotation  \(Numbers.vector(queryBeforeRotation))  norm \(Numbers.norm(queryBeforeRotation))",
+                "  after rotation   \(Numbers.vector(query))  norm \(Numbers.norm(query))",
+            ]
+        } else {
+            lines.append("  \(Numbers.vector(query))  norm \(Numbers.norm(query))")
+        }
+        lines += table(
+            "2. The keys k", isRotated ? "before rotation                               after rotation" : ""
+        ) { key in
+            (isRotated ? "\(Numbers.vector(key.keyBeforeRotation, shown: 3))  " : "")
+                + "\(Numbers.vector(key.key))  norm \(Numbers.norm(key.key))"
         }
         lines += table("3. The values v", "") { "\(Numbers.vector($0.value))  norm \(Numbers.norm($0.value))" }
+        let measure = similarity.hasSuffix("dot") ? "         q·k" : "  similarity"
+        let isBiased = keys.contains { $0.masked != nil && $0.masked != $0.scaled }
         lines += table(
-            "4. From similarity to weight (scale \(Numbers.exact(scale).drop { $0 == " " }))",
-            "         q·k      × scale   after mask    softmax α"
+            "4. From similarity to weight (\(similarity), scale \(Numbers.exact(scale).drop { $0 == " " }))",
+            "\(measure)      × scale  \(isBiased ? "bias & mask" : " after mask")    softmax α"
         ) { key in
             "\(Numbers.exact(key.dotProduct)) \(Numbers.exact(key.scaled)) "
                 + "\(key.masked.map(Numbers.exact) ?? hidden) \(Numbers.exact(key.weight))"

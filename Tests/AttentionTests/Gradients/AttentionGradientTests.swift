@@ -179,7 +179,8 @@ private struct Everything: Similarity {
                 queryDimension: 3, keyDimension: 3, valueDimension: 2)
             let (queries, keys, values) = sizes.operands(seed: 57, as: .float64)
             let inputs = [
-                queries, keys, values, random.operand([2], as: .float64), random.operand([2], in: 0...0.1, as: .float64),
+                queries, keys, values, random.operand([2], as: .float64),
+                random.operand([2], in: 0...0.1, as: .float64),
                 random.operand([keyCount], as: .float64),
             ]
             func output(_ inputs: [Tensor]) -> Tensor {

@@ -201,6 +201,32 @@ private func bits(_ model: some SequenceModel) -> [[UInt32]] {
         try check(configuration.model(random: &random))
     }
 
+    @Test func `drops other elements in each batch of each step`() throws {
+        func check<Model: SequenceModel>(_ model: Model) throws {
+            // All batches are the same, and nothing is learned.
+            let sampler = BatchSampler(
+                .pairs([TokenPair(source: [1, 2], target: [3, 4])]), batchSize: 2, length: 9, hasEncoder: false,
+                endToken: 10, seed: 1)
+            var plan = Self.plan()
+            plan.learningRate = 0
+            func losses(_ plan: TrainingPlan) throws -> [Double] {
+                var trainer = Trainer(model, plan: plan)
+                return try (0..<4).map { _ in try trainer.step(from: sampler, progress: 0.5).loss }
+            }
+            let all = try losses(plan)
+            #expect(Set(all).count == 4)
+            #expect(try losses(plan) == all)
+            plan.accumulation = 2
+            #expect(abs(try losses(plan)[0] - (all[0] + all[1]) / 2) < 1e-6)
+            plan.seed = 2
+            #expect(try losses(plan)[0] != all[0])
+        }
+        var configuration = TextModelCase(.gru).configuration
+        configuration.dropoutRate = 0.4
+        var random = RandomStream(seed: 1)
+        try check(configuration.model(random: &random))
+    }
+
     // MARK: - Learning
 
     // The text repeats itself after 9 tokens, so that the loss can fall from ln 6 = 1.8 to 0.

@@ -143,10 +143,10 @@ private struct Convolution: Sendable {
     func output<Scalar: KernelScalar>(
         of input: Tensor, _ weights: Tensor, _ bias: Tensor?, as type: Scalar.Type
     ) -> Tensor {
-        let kernels = kernels(of: weights, channelsFirst: true, as: type)
+        let kernels = kernels(of: weights, isForward: true, as: type)
         let result = Tensor(
             uninitialized: [batch, outputHeight, outputWidth, outputs], elementType: Scalar.elementType)
-        let (x, w) = (input.pointer(as: Scalar.self), kernels.pointer(as: Scalar.self))
+        let x = input.pointer(as: Scalar.self)
         let (out, start) = (result.pointer(as: Scalar.self), bias?.pointer(as: Scalar.self))
         forEachPiece(rows: outputHeight, columns: outputWidth) { image, lane, row, columns in
             let first = (image * outputHeight + row) * outputWidth
@@ -166,8 +166,7 @@ private struct Convolution: Sendable {
                 let column = horizontal.input(of: l, output: met.lowerBound)
                 multiplyAdd(
                     x + ((image * height + y) * width + column) * channels + lane * laneChannels,
-                    rowStride: horizontal.stride * channels, depth: laneChannels,
-                    w + (lane * taps + tap) * kernelSize, columns: laneOutputs, rows: met.count,
+                    rowStride: horizontal.stride * channels, kernels, lane * taps + tap, rows: met.count,
                     into: out + (first + met.lowerBound) * outputs + lane * laneOutputs, outStride: outputs)
             }
         }
@@ -179,9 +178,9 @@ private struct Convolution: Sendable {
     func inputGradient<Scalar: KernelScalar>(
         _ gradient: Tensor, _ weights: Tensor, as type: Scalar.Type
     ) -> Tensor {
-        let kernels = kernels(of: weights, channelsFirst: false, as: type)
+        let kernels = kernels(of: weights, isForward: false, as: type)
         let result = Tensor(zeros: [batch, height, width, channels], elementType: Scalar.elementType)
-        let (g, w) = (gradient.pointer(as: Scalar.self), kernels.pointer(as: Scalar.self))
+        let g = gradient.pointer(as: Scalar.self)
         let out = result.pointer(as: Scalar.self)
         forEachPiece(rows: height, columns: width) { image, lane, row, columns in
             for tap in 0..<taps {
@@ -193,8 +192,7 @@ private struct Convolution: Sendable {
                 let column = horizontal.input(of: l, output: met.lowerBound)
                 multiplyAdd(
                     g + ((image * outputHeight + i) * outputWidth + met.lowerBound) * outputs + lane * laneOutputs,
-                    rowStride: outputs, depth: laneOutputs, w + (lane * taps + tap) * kernelSize,
-                    columns: laneChannels, rows: met.count,
+                    rowStride: outputs, kernels, lane * taps + tap, rows: met.count,
                     into: out + ((image * height + row) * width + column) * channels + lane * laneChannels,
                     outStride: horizontal.stride * channels)
             }
@@ -210,12 +208,15 @@ private struct Convolution: Sendable {
         let sums = Tensor(zeros: [lanes, taps, kernelSize], elementType: Scalar.elementType)
         let (g, x) = (gradient.pointer(as: Scalar.self), input.pointer(as: Scalar.self))
         let sum = sums.pointer(as: Scalar.self)
-        // Each item has outputs of its own, and goes through all images and rows in order.
-        let pieces = isDepthwise ? 1 : blocks(of: laneOutputs, by: 64)
+        // Each item has outputs of its own, and goes through all images and rows in order: so no bit depends on how many
+        // items there are. They are few and large, since each packs the inputs for itself, but enough for all threads.
+        let wanted = isDepthwise ? 1 : blocks(of: 4 * ComputeThreads.count, by: lanes * taps)
+        let size = max(48, blocks(of: laneOutputs, by: wanted))
+        let pieces = isDepthwise ? 1 : blocks(of: laneOutputs, by: size)
         parallel(lanes * taps * pieces) { item in
             let (lane, tap) = (item / pieces / taps, item / pieces % taps)
             let (k, l) = (tap / kernelWidth, tap % kernelWidth)
-            let part = isDepthwise ? 0..<laneOutputs : range(item % pieces, by: 64, upTo: laneOutputs)
+            let part = isDepthwise ? 0..<laneOutputs : range(item % pieces, by: size, upTo: laneOutputs)
             let met = horizontal.outputs(of: l, within: 0..<outputWidth, length: width)
             let rows = vertical.outputs(of: k, within: 0..<outputHeight, length: height)
             guard !met.isEmpty else { return }
@@ -251,16 +252,20 @@ private struct Convolution: Sendable {
 
     // MARK: - One element of the kernel
 
+    /// Adds rows times an element of the kernel.
     private func multiplyAdd<Scalar: KernelScalar>(
-        _ a: UnsafePointer<Scalar>, rowStride: Int, depth: Int, _ kernel: UnsafePointer<Scalar>, columns: Int,
-        rows: Int, into out: UnsafeMutablePointer<Scalar>, outStride: Int
+        _ a: UnsafePointer<Scalar>, rowStride: Int, _ kernels: ConvolutionKernels<Scalar>, _ index: Int, rows: Int,
+        into out: UnsafeMutablePointer<Scalar>, outStride: Int
     ) {
         if isDepthwise {
-            for row in 0..<rows { addProduct(a + row * rowStride, kernel, count: columns, into: out + row * outStride) }
+            let kernel = kernels.numbers.pointer(as: Scalar.self) + index * channels
+            for row in 0..<rows {
+                addProduct(a + row * rowStride, kernel, count: channels, into: out + row * outStride)
+            }
         } else {
             multiply(
-                MatrixOperand(rows: a, rowStride: rowStride), MatrixOperand(rows: kernel, rowStride: columns),
-                rows: rows, columns: columns, depth: depth, into: out, outStride: outStride, isAccumulating: true)
+                MatrixOperand(rows: a, rowStride: rowStride), kernels.matrices[index], rows: rows, into: out,
+                outStride: outStride, isAccumulating: true)
         }
     }
 
@@ -280,34 +285,33 @@ private struct Convolution: Sendable {
     /// The elements of a lane's matrix for one element of the kernel.
     private var kernelSize: Int { isDepthwise ? channels : laneChannels * laneOutputs }
 
-    /// The weights `[O, C / G, K]` in the order that they are used in: for each lane and element of the kernel a matrix
-    /// `[C / G, O / G]`, or its transpose.
+    /// The weights `[O, C / G, K]` as they are multiplied by, on the way forward or back.
     private func kernels<Scalar: KernelScalar>(
-        of weights: Tensor, channelsFirst: Bool, as type: Scalar.Type
-    ) -> Tensor {
-        let result = Tensor(uninitialized: [lanes, taps, kernelSize], elementType: Scalar.elementType)
-        let (out, source) = (result.pointer(as: Scalar.self), weights.pointer(as: Scalar.self))
-        if isDepthwise {
-            for channel in 0..<channels {
-                for tap in 0..<taps { out[tap * channels + channel] = source[channel * taps + tap] }
-            }
-            return result
-        }
-        let (rows, columns) = channelsFirst ? (laneChannels, laneOutputs) : (laneOutputs, laneChannels)
+        of weights: Tensor, isForward: Bool, as type: Scalar.Type
+    ) -> ConvolutionKernels<Scalar> {
+        let numbers = Tensor(uninitialized: [lanes, taps, kernelSize], elementType: Scalar.elementType)
+        let (out, source) = (numbers.pointer(as: Scalar.self), weights.pointer(as: Scalar.self))
+        let (rows, columns) = isDepthwise ? (1, channels) : (laneOutputs, laneChannels)
         parallel(lanes * rows) { item in
             let (lane, row) = (item / rows, item % rows)
             for column in 0..<columns {
-                let (channel, output) = channelsFirst ? (row, column) : (column, row)
-                let kernel = source + ((lane * laneOutputs + output) * laneChannels + channel) * taps
+                let kernel = source + (lane * kernelSize + row * columns + column) * taps
                 let place = out + lane * taps * kernelSize + row * columns + column
                 for tap in 0..<taps { place[tap * kernelSize] = kernel[tap] }
             }
         }
         withExtendedLifetime(weights) {}
-        return result
+        if isDepthwise { return ConvolutionKernels(numbers: numbers, matrices: []) }
+        let matrices = (0..<lanes * taps).map { index in
+            let start = UnsafePointer(out + index * kernelSize)
+            return isForward
+                ? PackedMatrix(MatrixOperand(transposed: start, rowStride: columns), depth: columns, columns: rows)
+                : PackedMatrix(MatrixOperand(rows: start, rowStride: columns), depth: rows, columns: columns)
+        }
+        return ConvolutionKernels(numbers: numbers, matrices: matrices)
     }
 
-    /// What ``kernels(of:channelsFirst:as:)`` undoes, where it puts outputs first.
+    /// The numbers of ``ConvolutionKernels`` as weights `[O, C / G, K]`.
     private func weights<Scalar: KernelScalar>(of kernels: Tensor, as type: Scalar.Type) -> Tensor {
         let result = Tensor(uninitialized: weightShape, elementType: Scalar.elementType)
         let (out, source) = (result.pointer(as: Scalar.self), kernels.pointer(as: Scalar.self))
@@ -324,6 +328,14 @@ private struct Convolution: Sendable {
         withExtendedLifetime(kernels) {}
         return result
     }
+}
+
+/// A convolution's weights in the order that they are used in, by lane and element of the kernel.
+private struct ConvolutionKernels<Scalar: KernelScalar>: Sendable {
+    /// `[lanes, elements, O / G · C / G]`, or a number for each channel where each has a group of its own.
+    let numbers: Tensor
+    /// The same, to multiply by `[C / G, O / G]` or, on the way back, its transpose; none where they are numbers.
+    let matrices: [PackedMatrix<Scalar>]
 }
 
 /// Adds the products of pairs of elements.
