@@ -23,7 +23,7 @@ struct TrainCommand: ParsableCommand {
             token. Metrics go to metrics.jsonl and, for TensorBoard, to events. Checkpoints
             are written every --checkpoint-every steps and every minute; a run that was
             stopped or killed goes on with --resume, and ends in the same bytes as if it
-            had not been.
+            had not been (with --steps; --minutes depends on the clock).
             """)
 
     @Argument(help: ArgumentHelp("Files and folders of text; - is standard input.", valueName: "corpus"))
@@ -195,8 +195,9 @@ struct TrainCommand: ParsableCommand {
         line.close()
         if outcome.isInterrupted {
             StandardError.write(
-                "Stopped after step \(outcome.stepCount). Go on with: attend train --output \(output) --resume\n")
-            throw ExitCode(130)
+                "Stopped after step \(outcome.stepCount). Go on with: attend train "
+                    + "\(settings.corpus.contains("-") ? "- " : "")--output \(output) --resume\n")
+            throw ExitCode(128 + Interruption.signalNumber)
         }
         let losses = [("loss", outcome.loss), ("validation loss", outcome.validationLoss)].compactMap { name, value in
             value.map { "\(name) \(Self.fixed($0, 4))" }

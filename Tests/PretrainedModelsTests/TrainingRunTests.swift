@@ -79,6 +79,9 @@ private func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf
             separator: "\n")
         #expect(lines.count == 7 + 3)
         #expect(try CheckpointFolder("\(folder.path)/run/checkpoints").steps() == [7, 6])
+        // A checkpoint is whole: a model by itself.
+        let checkpoint = try LanguageModel(path: "\(folder.path)/run/checkpoints/step-00000006")
+        #expect(checkpoint.tokenizer.fingerprint == model.tokenizer.fingerprint)
     }
 
     @Test(
@@ -129,6 +132,25 @@ private func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf
         }
     }
 
+    @Test func `of pairs longer than the size says are resumed by the same request`() throws {
+        let long = String(repeating: "abc", count: 40)
+        let path = try folder.write(
+            "pairs.jsonl", (0..<20).map { #"{"source": "\#(long)", "target": "\#($0)"}"# + "\n" }.joined())
+        let request = request {
+            $0.corpus = [path]
+            ($0.contextLength, $0.size, $0.layerCount) = (nil, .tiny, 1)
+        }
+        _ = try run(request, "run", stoppingAfter: 3)
+        #expect(try run(request, "run", isResumed: true).outcome.stepCount == 7)
+        // A description that was changed by hand is refused, not run into a trap.
+        let settings = "\(folder.path)/run/run.json"
+        let text = String(decoding: try bytes(settings), as: UTF8.self)
+        let changed = text.replacingOccurrences(of: "\"contextLength\" : 123", with: "\"contextLength\" : 2")
+        #expect(changed != text, "\(text)")
+        try Data(changed.utf8).write(to: URL(fileURLWithPath: settings))
+        #expect(message { _ = try run(TrainingRequest(), "run", isResumed: true) }.contains("Pair 1"))
+    }
+
     @Test func `are not begun in a folder that has one, and are begun by resuming where there is none`() throws {
         let first = try run(request(), "run", isResumed: true)
         #expect(first.outcome.stepCount == 7)
@@ -152,6 +174,12 @@ private func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf
         #expect(problem { $0.corpus = [other] }.contains("corpus (fingerprint)"))
         // What is left open does not differ, the corpus included.
         #expect(try run(TrainingRequest(), "run", isResumed: true).outcome.stepCount == 7)
+    }
+
+    @Test func `do not learn from runs that lie in their corpus`() throws {
+        let request = request { $0.corpus = [folder.path] }
+        _ = try run(request, "run", stoppingAfter: 3)
+        #expect(try run(request, "run", isResumed: true).outcome.stepCount == 7)
     }
 
     @Test func `need their corpus to be resumed`() throws {
@@ -249,7 +277,15 @@ private func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf
 
     @Test func `are read from the newest checkpoint before the run has ended`() throws {
         try FileManager.default.removeItem(atPath: "\(folder.path)/model/model.safetensors")
-        #expect(try load().model.vocabularySize > 0)
+        #expect(try load().model.vocabularySize > 0 && load().notes.isEmpty)
+        let newest = "\(folder.path)/model/checkpoints/step-00000002/model.safetensors"
+        try FileManager.default.copyItem(
+            atPath: "\(folder.path)/model/checkpoints/step-00000002",
+            toPath: "\(folder.path)/model/checkpoints/step-00000009")
+        // A copy is not the checkpoint of its name: it is skipped, and that is said.
+        #expect(try load().notes.first?.contains("skipped") == true)
+        try Data(try bytes(newest).dropLast(5)).write(to: URL(fileURLWithPath: newest))
+        #expect(throws: PretrainedModelError.self) { try load() }
         try FileManager.default.removeItem(atPath: "\(folder.path)/model/checkpoints")
         #expect(throws: PretrainedModelError.self) { try load() }
     }

@@ -165,6 +165,15 @@ import Testing
         try command.fail(["train", corpus, "--width", "8", "--heads", "3"] + output, status: 64, saying: ["3 heads"])
         try command.fail(
             ["train", corpus, "--model", "lstm", "--similarity", "cosine"] + output, status: 64, saying: ["similarity"])
+        for (model, more, part) in [
+            ("tcn", ["--layers", "64", "--width", "2"], "17 are enough"), ("lstm", ["--heads", "2"], "has none"),
+            ("lstm", ["--attention", "luong"], "no encoder"), ("gru", ["--clip", "inf"], "clip"),
+            ("transformer", ["--width", "2048", "--heads", "2048"], "beyond 1024"),
+            ("gru", ["--width", "65536", "--layers", "1000"], "MiB"),
+        ] {
+            try command.fail(["train", corpus, "--model", model] + more + output, status: 64, saying: [part])
+        }
+        try command.fail(["train", "-"] + output, status: 64, saying: ["standard input"])
         try command.fail(
             ["train", "\(command.folder)/absent"] + output, status: 1, saying: ["\(command.folder)/absent"])
         let binary = try command.write("binary", [0x54, 0, 0x55])

@@ -80,8 +80,9 @@ struct ModelDescription: Hashable {
             throw .invalidConfiguration(path: path, key: "the model", value: "such", wanted: problem)
         }
         // Every architecture has at least a matrix of the vocabulary and one per layer.
-        let least =
-            4 * configuration.width * (configuration.vocabularySize + configuration.layerCount * configuration.width)
+        let positionCount = configuration.architecture == .transformer ? configuration.contextLength : 0
+        let rowCount = configuration.vocabularySize + configuration.layerCount * configuration.width + positionCount
+        let least = 4 * configuration.width * rowCount
         guard least <= parameterByteCount else {
             throw .invalidConfiguration(
                 path: path, key: "the model's size", value: "at least \(least) bytes",

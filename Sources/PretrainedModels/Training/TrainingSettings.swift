@@ -90,6 +90,14 @@ public struct TrainingRequest: Sendable {
 
     /// Creates a request that leaves all open.
     public init() {}
+
+    /// What is asked of a model that has no such thing, or `nil`.
+    var problem: String? {
+        if let headCount, let architecture, architecture != .transformer {
+            return "\(headCount) heads were asked for, but a model of the kind \(architecture.rawValue) has none"
+        }
+        return nil
+    }
 }
 
 /// Everything that decides what a training run does, as its `run.json` holds it.
@@ -208,7 +216,10 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
     }
 
     /// Returns what a request asks for and the run does not have; what it leaves open does not differ.
-    func differences(from request: TrainingRequest) -> [TrainingRunError.Difference] {
+    ///
+    /// The context that a size names was made longer where pairs needed it.
+    func differences(from request: TrainingRequest, readsPairs: Bool) -> [TrainingRunError.Difference] {
+        let sizedContext = request.size.map { max($0.dimensions.contextLength, readsPairs ? contextLength : 0) }
         var differences: [TrainingRunError.Difference] = []
         func compare<Value: Equatable>(_ name: String, _ wanted: Value?, _ stored: Value?) {
             guard let wanted, wanted != stored else { return }
@@ -220,7 +231,7 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         compare("width", request.width ?? request.size?.dimensions.width, width)
         compare("layers", request.layerCount ?? request.size?.dimensions.layerCount, layerCount)
         compare("heads", request.headCount, headCount)
-        compare("context", request.contextLength ?? request.size?.dimensions.contextLength, contextLength)
+        compare("context", request.contextLength ?? sizedContext, contextLength)
         compare("attention", request.attention?.rawValue, attention?.rawValue)
         compare("similarity", request.similarity?.rawValue, similarity?.rawValue)
         compare("dropout", request.dropoutRate, dropoutRate)
@@ -255,7 +266,9 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         if !(weightDecay >= 0 && weightDecay.isFinite) {
             return "the weight decay is \(weightDecay); it must be at least 0"
         }
-        if !(maximumGradientNorm >= 0) { return "the clip is \(maximumGradientNorm); it must be at least 0" }
+        if !(maximumGradientNorm >= 0 && maximumGradientNorm.isFinite) {
+            return "the clip is \(maximumGradientNorm); it must be at least 0"
+        }
         if !(0..<1 ~= dropoutRate) { return "the dropout is \(dropoutRate); it must be from 0 to less than 1" }
         if validationInterval < 1 || checkpointInterval < 1 { return "an interval is less than 1 step" }
         return configuration(vocabularySize: 2).problem

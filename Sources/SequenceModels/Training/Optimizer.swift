@@ -31,9 +31,9 @@ public struct Optimizer: Sendable {
     /// `[momentCount][parameters]`: what is remembered.
     public private(set) var moments: [[Tensor]]
     /// Whether a parameter's weight decays, by its name and shape: by default matrices and kernels do, and
-    /// biases, norms and embeddings do not.
+    /// biases, norms (weight norm's magnitudes among them) and embeddings do not.
     public var decays: @Sendable (_ name: String, _ shape: [Int]) -> Bool = { name, shape in
-        shape.count >= 2 && !name.contains("embedding")
+        shape.count >= 2 && !name.contains("embedding") && !name.hasSuffix("weight_g")
     }
 
     /// Creates an optimizer that has made no step.
