@@ -104,7 +104,8 @@ extension Tensor {
         require(
             seed != nil || elementCount == 1, "A tensor of shape \(shape) is not one number: give the seed's gradient.")
         require(seed == nil || seed?.shape == shape, "The seed is \(seed?.shape ?? []), not \(shape).")
-        let seed = seed?.detached.converted(to: gradientType) ?? Tensor(filledWith: 1, shape: shape, elementType: gradientType)
+        let seed =
+            seed?.detached.converted(to: gradientType) ?? Tensor(filledWith: 1, shape: shape, elementType: gradientType)
         return withoutGradients {
             let wanted = tensors.map { tensor -> ObjectIdentifier? in
                 require(tensor.isTracked, "A tensor of shape \(tensor.shape) is not tracked.")

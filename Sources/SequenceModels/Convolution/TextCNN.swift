@@ -80,6 +80,7 @@ public struct TextCNN: Layer {
             let norm = row.doubles.reduce(0) { $0 + $1 * $1 }.squareRoot()
             return norm > maximumNorm ? Float(maximumNorm / norm) : 1
         }
-        output.weight = output.weight * Tensor(factors, shape: [factors.count, 1]).converted(to: output.weight.elementType)
+        output.weight =
+            output.weight * Tensor(factors, shape: [factors.count, 1]).converted(to: output.weight.elementType)
     }
 }
