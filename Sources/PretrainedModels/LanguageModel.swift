@@ -15,6 +15,9 @@ public struct LanguageModel: Sendable {
     /// How a text to continue is given to the model.
     public let prompting: Prompting
 
+    /// What to tell whoever loaded it: checkpoints that were damaged, so that an older one was read.
+    public let notes: [String]
+
     /// How a text to continue is given to a model.
     public enum Prompting: String, Sendable, Hashable, CaseIterable {
         /// As it is: the model learned running text.
@@ -27,8 +30,10 @@ public struct LanguageModel: Sendable {
     public var transformer: Transformer? { model as? Transformer }
 
     init(
-        name: String, path: String, model: any SequenceModel, tokenizer: any TextTokenizer, prompting: Prompting
+        name: String, path: String, model: any SequenceModel, tokenizer: any TextTokenizer, prompting: Prompting,
+        notes: [String] = []
     ) {
+        self.notes = notes
         self.name = name
         self.path = path
         self.model = model

@@ -90,6 +90,7 @@ struct ExplainCommand: ParsableCommand {
             var showsHeading = false
             do {
                 let model = try LanguageModel(path: try ModelLocator().path(of: model))
+                for note in model.notes { StandardError.write("attend: \(note)\n") }
                 explanation = try model.explanation(
                     of: text, target: target.map(Target.word) ?? .last, options: options
                 ) { partial in

@@ -55,12 +55,13 @@ struct GenerateCommand: ParsableCommand {
                 guard !tokens.isEmpty else {
                     throw CommandFailure.usage("the text is empty. Give at least one word to continue.")
                 }
-                // What learned pairs reads a token more, which separates the text from its target.
-                let limit = model.model.contextLength.map { model.prompting == .pairs ? $0 - 1 : $0 }
-                if let limit, tokens.count > limit {
+                // A source is followed by an end token before its target begins.
+                let count = tokens.count + (model.prompting == .pairs && !model.model.readsSource ? 1 : 0)
+                if let limit = model.model.contextLength, count > limit {
                     throw CommandFailure.usage(
-                        "the text has \(tokens.count) tokens, but the model takes at most \(limit). Shorten it.")
+                        "the text has \(count) tokens, but the model takes at most \(limit). Shorten it.")
                 }
+                for note in model.notes { StandardError.write("attend: \(note)\n") }
                 try write(model, after: tokens, prompt)
             } catch let error as PretrainedModelError {
                 throw CommandFailure.failure(error.description)

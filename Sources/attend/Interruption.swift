@@ -3,9 +3,11 @@ import Synchronization
 
 /// Whether somebody pressed Ctrl-C, or asked the process to end: long work then ends in good order.
 enum Interruption {
-    private static let wasRequested = Atomic(false)
+    private static let received = Atomic<Int32>(0)
 
-    static var isRequested: Bool { wasRequested.load(ordering: .relaxed) }
+    static var isRequested: Bool { signalNumber != 0 }
+    /// The signal that asked, or 0.
+    static var signalNumber: Int32 { received.load(ordering: .relaxed) }
 
     /// Begins to take notice; a second request ends the process at once.
     static func watch() {
@@ -17,7 +19,7 @@ enum Interruption {
         for number in [SIGINT, SIGTERM] {
             signal(number) { number in
                 // Only what a signal handler may do: no memory is taken, no lock held.
-                if Interruption.wasRequested.exchange(true, ordering: .relaxed) { _exit(128 + number) }
+                if Interruption.received.exchange(number, ordering: .relaxed) != 0 { _exit(128 + number) }
             }
         }
     }

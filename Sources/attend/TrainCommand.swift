@@ -23,7 +23,7 @@ struct TrainCommand: ParsableCommand {
             token. Metrics go to metrics.jsonl and, for TensorBoard, to events. Checkpoints
             are written every --checkpoint-every steps and every minute; a run that was
             stopped or killed goes on with --resume, and ends in the same bytes as if it
-            had not been.
+            had not been (with --steps; --minutes depends on the clock).
             """)
 
     @Argument(help: ArgumentHelp("Files and folders of text; - is standard input.", valueName: "corpus"))
@@ -161,7 +161,7 @@ struct TrainCommand: ParsableCommand {
                 try train()
             } catch let error as TrainingRunError {
                 switch error {
-                case .invalidSettings, .folderHasRun, .differs, .standardInputNeeded:
+                case .invalidSettings, .folderHasRun, .differs:
                     throw CommandFailure.usage(error.description)
                 default: throw CommandFailure.failure(error.description)
                 }
@@ -199,7 +199,7 @@ struct TrainCommand: ParsableCommand {
             StandardError.write(
                 "Stopped after step \(outcome.stepCount). Go on with: attend train \(source)--output \(output) --resume\n"
             )
-            throw ExitCode(130)
+            throw ExitCode(128 + Interruption.signalNumber)
         }
         let losses = [("loss", outcome.loss), ("validation loss", outcome.validationLoss)].compactMap { name, value in
             value.map { "\(name) \(Self.fixed($0, 4))" }

@@ -76,6 +76,10 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
         #expect(
             try folder.bytes("model.safetensors") == folder.bytes("checkpoints/step-00000007/model.safetensors"))
         let model = try LanguageModel(path: folder.output)
+        #expect(model.notes == [])
+        // A checkpoint is whole: a model by itself.
+        let checkpoint = try LanguageModel(path: "\(folder.output)/checkpoints/step-00000006")
+        #expect(checkpoint.tokenizer.fingerprint == model.tokenizer.fingerprint)
         #expect(model.model.parameterCount == run.parameterCount)
         #expect(model.prompting == (example.onPairs ? .pairs : .text))
         #expect(model.name == "run")
@@ -263,7 +267,7 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
         let request = try folder.request(.transformer)
         try TrainingFolder.finish(try folder.run(request), after: 2)
         let changes: [(name: String, stored: String, requested: String, change: (inout TrainingRequest) -> Void)] = [
-            ("model", "transformer", "lstm", { $0.architecture = .lstm }),
+            ("model", "transformer", "lstm", { ($0.architecture, $0.headCount) = (.lstm, nil) }),
             ("tokenizer", "characters", "bpe:300", { $0.tokenizer = .bytePairs(vocabularySize: 300) }),
             ("width", "6", "8", { $0.width = 8 }), ("layers", "1", "2", { $0.layerCount = 2 }),
             ("heads", "2", "3", { $0.headCount = 3 }), ("context", "9", "10", { $0.contextLength = 10 }),
@@ -292,7 +296,7 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
         }
         // Several at once, and nothing has happened to the run.
         var other = request
-        (other.architecture, other.seed, other.size) = (.gru, 7, .tiny)
+        (other.architecture, other.seed, other.size, other.headCount) = (.gru, 7, .tiny, nil)
         guard case .differs(_, let differences)? = failure({ _ = try folder.run(other, resumed: true) }) else {
             Issue.record("Nothing differs.")
             return
@@ -337,16 +341,23 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
         let text = Array(TrainingFolder.text.utf8)
         try TrainingFolder.finish(
             try TrainingRun(request, output: folder.output, isResumed: false, standardInput: text), after: 2)
-        guard
-            case .standardInputNeeded(folder.output)? = failure({
-                _ = try folder.run(TrainingRequest(), resumed: true)
-            })
+        guard case .invalidSettings(let reason)? = failure({ _ = try folder.run(TrainingRequest(), resumed: true) })
         else {
             Issue.record("Standard input was not asked for.")
             return
         }
+        #expect(reason.contains("standard input, which is empty"))
         let run = try TrainingRun(request, output: folder.output, isResumed: true, standardInput: text)
         #expect(run.notes == ["Going on after step 2."])
+    }
+
+    @Test func `do not learn from runs that lie in their corpus`() throws {
+        var request = try folder.request(.gru)
+        request.corpus = [folder.path]
+        try TrainingFolder.finish(try folder.run(request), after: 3)
+        let run = try folder.run(request, resumed: true)
+        #expect(run.notes == ["Going on after step 3."])
+        #expect(try TrainingFolder.finish(run).stepCount == 7)
     }
 
     // MARK: - Damage
@@ -362,6 +373,8 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
             let file = "\(output)/checkpoints/step-00000005/\(name)"
             let bytes = try folder.bytes("checkpoints/step-00000005/\(name)", in: output)
             try folder.write(file, Array(bytes.prefix(bytes.count * (index + 1) / 5)))
+            // Whoever loads the model is told as well.
+            #expect(try LanguageModel(path: output).notes.first?.contains("step-00000005/\(name)") == true)
             let run = try folder.run(request, output: output, resumed: true)
             #expect(run.notes.count == 2)
             #expect(run.notes.first?.hasPrefix("A checkpoint was skipped: ") == true)
@@ -522,7 +535,10 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
             ("dropout", { $0.dropoutRate = 1 }), ("learning rate", { $0.learningRate = .nan }),
             ("clip", { $0.maximumGradientNorm = -1 }), ("batch", { $0.batchSize = 0 }), ("steps", { $0.stepCount = 0 }),
             ("width", { $0.width = 1 << 17 }), ("weight decay", { $0.weightDecay = .infinity }),
-            ("interval", { $0.checkpointInterval = 0 }),
+            ("interval", { $0.checkpointInterval = 0 }), ("clip", { $0.maximumGradientNorm = .infinity }),
+            ("MiB", { ($0.width, $0.layerCount) = (65_536, 1000) }),
+            ("17 are enough", { ($0.architecture, $0.layerCount) = (.tcn, 64) }),
+            ("beyond 1024", { ($0.architecture, $0.width, $0.headCount) = (.transformer, 2048, 2048) }),
         ] as [(String, (inout TrainingRequest) -> Void)] {
             var request = try folder.request(.gru)
             change(&request)

@@ -14,10 +14,13 @@ final class GradientNode: @unchecked Sendable {
     let order: Int
     private(set) var inputs: [GradientNode?]
     let backward: Backward?
+    /// The type that its gradient has: every backward function takes it for granted.
+    let gradientType: ElementType
 
     private static let count = Atomic(0)
 
-    init(inputs: [GradientNode?] = [], backward: Backward? = nil) {
+    init(gradientType: ElementType, inputs: [GradientNode?] = [], backward: Backward? = nil) {
+        self.gradientType = gradientType
         order = Self.count.add(1, ordering: .relaxed).newValue
         self.inputs = inputs
         self.backward = backward
@@ -62,7 +65,7 @@ extension Tensor {
     /// - Returns: A tensor that operations record, with no past.
     public func tracked() -> Tensor {
         require(elementType.isFloatingPoint, "A tensor of \(elementType) has no gradient.")
-        return with(node: GradientNode())
+        return with(node: GradientNode(gradientType: gradientType))
     }
 
     /// The same elements without a past: no gradient passes through.
@@ -78,7 +81,8 @@ extension Tensor {
     /// second time.
     func recorded(from operands: [Tensor?], backward: @escaping GradientNode.Backward) -> Tensor {
         guard isRecorded(operands) else { return detached }
-        return with(node: GradientNode(inputs: operands.map { $0?.node }, backward: backward))
+        return with(
+            node: GradientNode(gradientType: gradientType, inputs: operands.map { $0?.node }, backward: backward))
     }
 
     func with(node: GradientNode?) -> Tensor {
@@ -100,7 +104,8 @@ extension Tensor {
         require(
             seed != nil || elementCount == 1, "A tensor of shape \(shape) is not one number: give the seed's gradient.")
         require(seed == nil || seed?.shape == shape, "The seed is \(seed?.shape ?? []), not \(shape).")
-        let seed = seed?.detached ?? Tensor(filledWith: 1, shape: shape, elementType: gradientType)
+        let seed =
+            seed?.detached.converted(to: gradientType) ?? Tensor(filledWith: 1, shape: shape, elementType: gradientType)
         return withoutGradients {
             let wanted = tensors.map { tensor -> ObjectIdentifier? in
                 require(tensor.isTracked, "A tensor of shape \(tensor.shape) is not tracked.")
@@ -113,13 +118,13 @@ extension Tensor {
                 require(
                     gradient.shape == tensor.shape,
                     "A gradient of shape \(gradient.shape) reached a tensor of shape \(tensor.shape).")
-                return gradient.converted(to: tensor.gradientType)
+                return gradient
             }
         }
     }
 
     /// The type of its gradient: float64 for float64, else float32.
-    var gradientType: ElementType { elementType == .float64 ? .float64 : .float32 }
+    package var gradientType: ElementType { elementType == .float64 ? .float64 : .float32 }
 }
 
 /// One way back through what was recorded.
@@ -140,7 +145,9 @@ private struct Backpropagation {
             let inputGradients = backward(gradient, isWanted)
             for (index, input) in node.inputs.enumerated() where isWanted[index] {
                 guard let input, let inputGradient = inputGradients[index] else { continue }
-                Self.add(inputGradient, to: &gradients[ObjectIdentifier(input)])
+                // An operation computes in float32 as soon as one of its operands is that.
+                Self.add(
+                    inputGradient.converted(to: input.gradientType), to: &gradients[ObjectIdentifier(input)])
             }
         }
     }
@@ -173,7 +180,7 @@ private struct Backpropagation {
         }
         // Given up here, so that it may be written in place.
         sum = nil
-        current.add(gradient.converted(to: current.elementType))
+        current.add(gradient)
         sum = current
     }
 }

@@ -67,7 +67,7 @@ private func activated<Function: Activation, Scalar: KernelScalar>(
     let input = x.detached.converted(to: Scalar.elementType).contiguous()
     let result = Tensor(uninitialized: x.shape, elementType: Scalar.elementType)
     let (out, source) = (result.pointer(as: Scalar.self), UnsafePointer(input.pointer(as: Scalar.self)))
-    forEachPiece(of: input.elementCount) { range in
+    forEachPiece(of: input.elementCount, by: 4096) { range in
         Function.apply(out + range.lowerBound, source + range.lowerBound, range.count)
     }
     withExtendedLifetime(input) {}
@@ -78,19 +78,13 @@ private func activated<Function: Activation, Scalar: KernelScalar>(
         let out = inputGradient.pointer(as: Scalar.self)
         let gradients = UnsafePointer(gradient.pointer(as: Scalar.self))
         let numbers = UnsafePointer(saved.pointer(as: Scalar.self))
-        forEachPiece(of: saved.elementCount) { range in
+        forEachPiece(of: saved.elementCount, by: 4096) { range in
             let start = range.lowerBound
             Function.differentiate(out + start, numbers + start, gradients + start, range.count)
         }
         withExtendedLifetime((gradient, saved)) {}
         return [inputGradient]
     }
-}
-
-/// Calls `body` with ranges that make up `0..<count`, in parallel; each is small enough for the first-level cache.
-private func forEachPiece(of count: Int, _ body: (Range<Int>) -> Void) {
-    let pieceLength = 4096
-    parallel(blocks(of: count, by: pieceLength)) { piece in body(range(piece, by: pieceLength, upTo: count)) }
 }
 
 // MARK: - The functions

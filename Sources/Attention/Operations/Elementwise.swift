@@ -1,46 +1,8 @@
-/// Calls `body` with pieces of a contiguous float32 tensor and of a new one of its shape, in parallel.
-func mapPieces(
-    _ x: Tensor, _ body: (UnsafeMutablePointer<Float>, UnsafePointer<Float>, Int) -> Void
-) -> Tensor {
-    let input = x.detached.converted(to: .float32).contiguous()
-    let result = Tensor(uninitialized: x.shape, elementType: .float32)
-    forEachPiece(of: input.elementCount, by: 4096) { piece in
-        body(
-            result.pointer(as: Float.self) + piece.lowerBound,
-            UnsafePointer(input.pointer(as: Float.self) + piece.lowerBound), piece.count)
-    }
-    withExtendedLifetime(input) {}
-    return result
-}
-
 /// Calls `body` with pieces of `0..<count`, in parallel.
 ///
 /// By default pieces are so long that a sum of two is worth a thread's while.
 func forEachPiece(of count: Int, by pieceLength: Int = 16_384, _ body: (Range<Int>) -> Void) {
     parallel(blocks(of: count, by: pieceLength)) { piece in body(range(piece, by: pieceLength, upTo: count)) }
-}
-
-/// Returns `operation(x)` for each element, in parallel: float64 for float64, else float32.
-@inline(__always)
-func mapElements<Scalar: KernelScalar>(_ x: Tensor, as type: Scalar.Type, _ operation: (Scalar) -> Scalar) -> Tensor {
-    let input = x.detached.converted(to: Scalar.elementType).contiguous()
-    let result = Tensor(uninitialized: x.shape, elementType: Scalar.elementType)
-    let (out, source) = (result.pointer(as: Scalar.self), input.pointer(as: Scalar.self))
-    forEachPiece(of: input.elementCount) { piece in
-        for index in piece { out[index] = operation(source[index]) }
-    }
-    withExtendedLifetime(input) {}
-    return result
-}
-
-/// Returns `operation(x, y)` for each pair of elements, in parallel; the shape of `y` broadcasts to that of `x`.
-@inline(__always)
-func mapElements<Scalar: KernelScalar>(
-    _ x: Tensor, _ y: Tensor, as type: Scalar.Type, _ operation: (Scalar, Scalar) -> Scalar
-) -> Tensor {
-    mapPairs(x, y, as: type) { out, x, y, count in
-        for index in 0..<count { out[index] = operation(x[index], y[index]) }
-    }
 }
 
 /// Returns a tensor of `x`'s shape that `kernel` makes of pieces of `x` and of `y`, whose shape broadcasts to `x`'s.

@@ -77,7 +77,7 @@ extension LanguageModel {
             return Explanation(
                 model: name, scope: scope(options), unit: options.showsTokens ? "tokens" : "words",
                 target: Explanation.Target(index: index, text: segments[index].text), words: words,
-                nextWords: nextWords, steps: steps, alignment: nil, notes: notes)
+                nextWords: nextWords, steps: steps, alignment: nil, notes: notesOnModel + notes)
         }
 
         let length = targetTokens.upperBound
@@ -89,6 +89,14 @@ extension LanguageModel {
             return explanation(effect: try lens.bits(of: visible))
         }
         return explanation(effect: nil, notes: note)
+    }
+
+    /// What the reader has to know of the model.
+    private var notesOnModel: [String] {
+        guard prompting == .pairs && !model.readsSource else { return [] }
+        return [
+            "the model learned pairs, and was trained to predict targets alone: what it predicts within a source means little."
+        ]
     }
 
     /// Returns `nil` where *effect* is to be computed, else what to tell the reader.
@@ -152,7 +160,7 @@ extension LanguageModel {
             return Explanation(
                 model: name, scope: scope(of: model), unit: options.showsTokens ? "tokens" : "words",
                 target: Explanation.Target(index: index, text: segments[index].text), words: words,
-                nextWords: nextWords, steps: nil, alignment: alignment, notes: notes)
+                nextWords: nextWords, steps: nil, alignment: alignment, notes: notesOnModel + notes)
         }
         guard let note = leavesOutEffect(options, segments: visible, length: embeddings.shape[1]) else {
             willComputeEffect(explanation(effect: nil))

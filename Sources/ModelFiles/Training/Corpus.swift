@@ -56,7 +56,8 @@ public struct Corpus: Sendable {
     /// A file whose name ends in `.jsonl` holds JSON lines, `{"source": "…", "target": "…"}`; further members and empty
     /// lines are passed over. So does standard input if its first line is an object with both members. Every other file
     /// is one text. A folder stands for all regular files in it and in the folders below, in the order of their paths;
-    /// what has a name that begins with a point is left out, and links to folders are not followed.
+    /// what has a name that begins with a point is left out, and so are folders of training runs; links to folders are not
+    /// followed.
     ///
     /// - Parameters:
     ///   - sources: Paths of files and folders; `-` is standard input.
@@ -135,7 +136,10 @@ public struct Corpus: Sendable {
             var files: [String] = []
             var folders = [source]
             while let folder = folders.popLast() {
-                for name in try Folder.names(in: folder) where !name.hasPrefix(".") {
+                let names = try Folder.names(in: folder)
+                // A training run, perhaps on this very folder, is no text.
+                if folder != source && names.contains("run.json") && names.contains("config.json") { continue }
+                for name in names where !name.hasPrefix(".") {
                     let path = folder.hasSuffix("/") ? folder + name : "\(folder)/\(name)"
                     switch try Folder.kind(of: path, followingLinks: false) {
                     case .folder: folders.append(path)

@@ -19,7 +19,7 @@ struct ModelFolder {
 
     /// Loads the model: what training ended with, or where it has not ended, its newest whole checkpoint.
     func load() throws(PretrainedModelError) -> LanguageModel {
-        let parameters = try parameters()
+        let (parameters, notes) = try parameters()
         let description = try readDescription(parameterByteCount: parameters.file.count)
         let tokenizer = try readTokenizer()
         guard tokenizer.vocabularySize == description.configuration.vocabularySize else {
@@ -31,7 +31,7 @@ struct ModelFolder {
         let model = try loaded(description.configuration.model(random: &random), from: parameters)
         return LanguageModel(
             name: path.split(separator: "/").last.map(String.init) ?? path, path: path, model: model,
-            tokenizer: tokenizer, prompting: description.prompting)
+            tokenizer: tokenizer, prompting: description.prompting, notes: notes)
     }
 
     func readDescription(parameterByteCount: Int) throws(PretrainedModelError) -> ModelDescription {
@@ -60,21 +60,28 @@ struct ModelFolder {
         try ParameterFile.layer(model, from: file, path: file.file.path)
     }
 
-    private func parameters() throws(PretrainedModelError) -> SafetensorsFile {
+    /// The parameters, and what to tell of checkpoints that were skipped.
+    private func parameters() throws(PretrainedModelError) -> (SafetensorsFile, notes: [String]) {
         if FileManager.default.fileExists(atPath: parametersPath) {
             do {
-                return try SafetensorsFile(path: parametersPath)
+                return (try SafetensorsFile(path: parametersPath), [])
             } catch {
                 throw .unreadableTensors(error)
             }
         }
+        let found: (checkpoint: CheckpointFolder.Checkpoint?, skipped: [CheckpointError])
         do {
-            let found = try CheckpointFolder(checkpointsPath).newestReadable()
-            if let checkpoint = found.checkpoint { return try checkpoint.tensors("model.safetensors") }
+            found = try CheckpointFolder(checkpointsPath).newestReadable()
+            if let checkpoint = found.checkpoint {
+                let notes = found.skipped.map { "A checkpoint was skipped, the one before it is read: \($0)" }
+                return (try checkpoint.tensors("model.safetensors"), notes)
+            }
         } catch {
             throw .unreadableFolder(path: checkpointsPath, reason: error.description)
         }
         throw .unreadableFolder(
-            path: path, reason: "it holds neither model.safetensors nor a checkpoint. Train it with attend train")
+            path: path,
+            reason: found.skipped.first.map { "no checkpoint in it is whole: \($0)" }
+                ?? "it holds neither model.safetensors nor a checkpoint. Train it with attend train")
     }
 }

@@ -79,11 +79,10 @@ struct ModelDescription: Hashable {
         if let problem = configuration.problem {
             throw .invalidConfiguration(path: path, key: "the model", value: "such", wanted: problem)
         }
-        // Every architecture has at least a matrix of the vocabulary and one per layer; a Transformer has positions.
+        // Every architecture has at least a matrix of the vocabulary and one per layer.
         let positionCount = configuration.architecture == .transformer ? configuration.contextLength : 0
-        let least =
-            4 * configuration.width
-            * (configuration.vocabularySize + positionCount + configuration.layerCount * configuration.width)
+        let rowCount = configuration.vocabularySize + configuration.layerCount * configuration.width + positionCount
+        let least = 4 * configuration.width * rowCount
         guard least <= parameterByteCount else {
             throw .invalidConfiguration(
                 path: path, key: "the model's size", value: "at least \(least) bytes",

@@ -82,10 +82,11 @@ public struct TrainingRun {
         if stored != nil && !isResumed { throw .folderHasRun(path: output) }
         if stored == nil { try Self.requireUnused(folder, checkpoints) }
         var request = request
-        if request.corpus.isEmpty {
-            request.corpus = stored?.corpus ?? []
-            if request.corpus.contains("-") && standardInput.isEmpty { throw .standardInputNeeded(path: output) }
+        if request.corpus.isEmpty { request.corpus = stored?.corpus ?? [] }
+        if request.corpus.contains("-") && standardInput.isEmpty {
+            throw .invalidSettings(reason: "the corpus is standard input, which is empty: pipe it in, and name it as -")
         }
+        if let problem = request.problem { throw .invalidSettings(reason: problem) }
         let corpus: Corpus
         do {
             corpus = try Corpus(request.corpus, standardInput: standardInput)
@@ -95,7 +96,7 @@ public struct TrainingRun {
         let tokenizer: any TextTokenizer
         if let stored {
             (settings, tokenizer) = (stored, try Self.storedTokenizer(in: folder))
-            var differences = stored.differences(from: request, learnsPairs: corpus.arePairs)
+            var differences = stored.differences(from: request, readsPairs: corpus.arePairs)
             func compare(_ name: String, _ stored: String, _ found: String) {
                 if stored == found { return }
                 differences.append(TrainingRunError.Difference(name: name, stored: stored, requested: found))
@@ -108,9 +109,7 @@ public struct TrainingRun {
             if let problem = settings.problem { throw .invalidSettings(reason: problem) }
         } else {
             settings = TrainingSettings(request, corpus: corpus)
-            if let problem = settings.problem ?? settings.contradiction(in: request) {
-                throw .invalidSettings(reason: problem)
-            }
+            if let problem = settings.problem { throw .invalidSettings(reason: problem) }
             tokenizer = try Self.tokenizer(&settings.tokenizer, isChosen: request.tokenizer != nil, from: corpus)
             settings.tokenizerFingerprint = tokenizer.fingerprint.description
         }
@@ -118,8 +117,8 @@ public struct TrainingRun {
         endToken = tokenizer.endOfSequenceID.map(Int.init) ?? 0
         let examples = try Self.examples(of: corpus, tokenizer, endToken: endToken)
         var random = RandomStream(seed: settings.seed).stream(for: 0)
-        if case .pairs(let pairs) = examples, stored == nil {
-            try Self.fit(&settings, to: pairs, request: request)
+        if case .pairs(let pairs) = examples {
+            try Self.fit(&settings, to: pairs, isExtended: stored == nil && request.contextLength == nil)
         }
         let configuration = settings.configuration(vocabularySize: vocabularySize)
         if let problem = configuration.problem { throw .invalidSettings(reason: problem) }
@@ -127,6 +126,7 @@ public struct TrainingRun {
         // Before the model is made, which may be large.
         (training, heldOut) = try Self.split(examples, settings, notes: &notes)
         if stored != nil { try Self.requireDescription(description, in: folder) }
+        if let problem = Self.memoryProblem(configuration) { throw .invalidSettings(reason: problem) }
         model = configuration.model(random: &random)
         if stored == nil {
             try begin(tokenizer, description)
@@ -163,6 +163,7 @@ public struct TrainingRun {
         let evaluation =
             heldOut.tokenCount == 0
             ? [] : self.sampler(heldOut, hasEncoder: model.readsSource).evaluationBatches(maximumCount: 16)
+        let descriptions = try descriptions()
         let log = try RunLog(folder: folder.path, resumingFrom: self.start?.stepCount)
         let clock = ContinuousClock()
         let began = clock.now
@@ -203,8 +204,8 @@ public struct TrainingRun {
             let isDue =
                 report.step % settings.checkpointInterval == 0 || (clock.now - lastCheckpoint).seconds >= 60
             if isDue || isInterrupted || isOver {
-                try save(trainer, elapsedSeconds: elapsed())
                 try log.synchronize()
+                try save(trainer, elapsedSeconds: elapsed(), descriptions)
                 lastCheckpoint = clock.now
             }
         }
@@ -319,15 +320,31 @@ public struct TrainingRun {
         }
     }
 
+    /// What describes the run, for its checkpoints: each is a model's folder by itself.
+    private func descriptions() throws(TrainingRunError) -> [CheckpointFolder.File] {
+        do {
+            return try [folder.descriptionPath, folder.tokenizerPath, "\(folder.path)/run.json"].map {
+                path throws(FileError) in
+                let file = try MappedFile(reading: path)
+                let name = path.split(separator: "/").last.map(String.init) ?? path
+                return CheckpointFolder.File(name, .bytes(file.withUnsafeBytes { Array($0) }))
+            }
+        } catch {
+            throw .file(error)
+        }
+    }
+
     private func save<Model: SequenceModel>(
-        _ trainer: Trainer<Model>, elapsedSeconds: Double
+        _ trainer: Trainer<Model>, elapsedSeconds: Double, _ descriptions: [CheckpointFolder.File]
     ) throws(TrainingRunError) {
         let parameters = trainer.model.parameters
         let moments = trainer.optimizer.moments.enumerated().flatMap { index, tensors in
             zip(parameters, tensors).map { (name: "moment.\(index).\($0.name)", value: $1) }
         }
         var state = JSONObject()
+        // The place in the examples and in the random numbers: both follow from the seed and the step.
         state.append("step", .integer(Int64(trainer.stepCount)))
+        state.append("seed", .string(String(settings.seed)))
         // Only where time decides when the run ends: everything else is a function of the step.
         if settings.minutes != nil { state.append("elapsedSeconds", .number(elapsedSeconds)) }
         do {
@@ -343,7 +360,7 @@ public struct TrainingRun {
                     CheckpointFolder.File("model.safetensors", .tensors(ParameterFile.tensors(parameters))),
                     CheckpointFolder.File("optimizer.safetensors", .tensors(ParameterFile.tensors(moments))),
                     CheckpointFolder.File("state.json", .bytes(bytes)),
-                ])
+                ] + descriptions)
         } catch let error as CheckpointError {
             throw .checkpoint(error)
         } catch {
@@ -369,12 +386,15 @@ public struct TrainingRun {
         for problem in found.skipped { notes.append("A checkpoint was skipped: \(problem)") }
         guard let checkpoint = found.checkpoint else {
             notes.append("There is no checkpoint to go on from: the run begins at its first step.")
+            // What the logs hold of later steps is to be forgotten.
+            start = Start()
             return
         }
         do {
             let state = try checkpoint.json("state.json")
-            guard let step = state["step"]?.integerValue, step >= 0 else {
-                throw TrainingRunError.unreadableRun(path: "\(checkpoint.path)/state.json", reason: "it names no step")
+            guard let step = state["step"]?.integerValue, step == Int64(checkpoint.step), 0...1 << 40 ~= step else {
+                throw TrainingRunError.unreadableRun(
+                    path: "\(checkpoint.path)/state.json", reason: "it does not name the checkpoint's step")
             }
             let names = model.parameters.map { (name: $0.name, shape: $0.value.shape) }
             let count = settings.plan.optimizer.momentCount
@@ -402,6 +422,17 @@ public struct TrainingRun {
         _ model: some SequenceModel, _ file: SafetensorsFile, _ path: String
     ) throws(PretrainedModelError) -> any SequenceModel {
         try ParameterFile.layer(model, from: file, path: "\(path)/model.safetensors")
+    }
+
+    /// What is wrong with a model that this machine cannot hold with its gradients and moments, or `nil`.
+    private static func memoryProblem(_ configuration: TextModelConfiguration) -> String? {
+        let (width, available) = (configuration.width, ProcessInfo.processInfo.physicalMemory)
+        let positionCount = configuration.architecture == .transformer ? configuration.contextLength : 0
+        let least = 16 * width * (configuration.layerCount * width + configuration.vocabularySize + positionCount)
+        if least <= available { return nil }
+        return
+            "a model of this size needs at least \(least >> 20) MiB, and the machine has \(available >> 20); take a smaller "
+            + "width, or fewer layers"
     }
 
     // MARK: - Examples
@@ -454,14 +485,14 @@ public struct TrainingRun {
         }
     }
 
-    /// Makes the context as long as the longest pair needs, unless the request says how long it is.
+    /// Makes the context as long as the longest pair needs, if it may be changed, and refuses pairs that are longer.
     private static func fit(
-        _ settings: inout TrainingSettings, to pairs: [TokenPair], request: TrainingRequest
+        _ settings: inout TrainingSettings, to pairs: [TokenPair], isExtended: Bool
     ) throws(TrainingRunError) {
         let hasEncoder = settings.architecture == .seq2seq
         let lengths = pairs.map { BatchSampler.length(of: $0, hasEncoder: hasEncoder) }
         guard let longest = lengths.indices.max(by: { lengths[$0] < lengths[$1] }) else { return }
-        if request.contextLength == nil {
+        if isExtended {
             settings.contextLength = max(settings.contextLength, min(lengths[longest], 4096))
         }
         guard lengths[longest] <= settings.contextLength else {

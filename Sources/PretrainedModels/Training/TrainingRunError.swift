@@ -25,8 +25,6 @@ public enum TrainingRunError: Error, CustomStringConvertible {
     case unreadableRun(path: String, reason: String)
     /// The run's folder cannot be made, or holds something else.
     case unusableFolder(path: String, reason: String)
-    /// The run learns from standard input, which was not given again.
-    case standardInputNeeded(path: String)
     /// The corpus cannot be read.
     case corpus(CorpusError)
     /// The corpus has fewer tokens than one window.
@@ -66,9 +64,6 @@ public enum TrainingRunError: Error, CustomStringConvertible {
             return "The run's description '\(path)' cannot be used: \(reason). Begin anew in another folder."
         case .unusableFolder(let path, let reason):
             return "The folder '\(path)' cannot be used: \(reason). Name another."
-        case .standardInputNeeded(let path):
-            return "The run in '\(path)' learns from standard input. Give it the same text again, and name it: "
-                + "attend train - --output \(path) --resume"
         case .corpus(let error): return error.description
         case .corpusTooShort(let tokenCount, let needed, let contextLength):
             return "The corpus has \(tokenCount) tokens, but one window of context \(contextLength) needs \(needed). "

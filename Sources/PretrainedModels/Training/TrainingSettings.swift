@@ -90,6 +90,17 @@ public struct TrainingRequest: Sendable {
 
     /// Creates a request that leaves all open.
     public init() {}
+
+    /// What is asked for that would be passed over in silence, or `nil`.
+    var problem: String? {
+        if let headCount, let architecture, architecture != .transformer {
+            return "\(headCount) heads were asked for, but a model of the kind \(architecture.rawValue) has none"
+        }
+        if weightDecay != nil, let optimizer, optimizer != .adamw {
+            return "the weights do not decay with \(optimizer.rawValue); only with adamw"
+        }
+        return nil
+    }
 }
 
 /// Everything that decides what a training run does, as its `run.json` holds it.
@@ -209,8 +220,10 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
 
     /// Returns what a request asks for and the run does not have; what it leaves open does not differ.
     ///
-    /// How often is measured and saved may change: what is learned does not depend on it.
-    func differences(from request: TrainingRequest, learnsPairs: Bool) -> [TrainingRunError.Difference] {
+    /// The context that a size names was made longer where pairs needed it. How often is measured and saved may change:
+    /// what is learned does not depend on it.
+    func differences(from request: TrainingRequest, readsPairs: Bool) -> [TrainingRunError.Difference] {
+        let sizedContext = request.size.map { max($0.dimensions.contextLength, readsPairs ? contextLength : 0) }
         var differences: [TrainingRunError.Difference] = []
         func compare<Value: Equatable>(_ name: String, _ wanted: Value?, _ stored: Value?) {
             guard let wanted, wanted != stored else { return }
@@ -222,11 +235,7 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         compare("width", request.width ?? request.size?.dimensions.width, width)
         compare("layers", request.layerCount ?? request.size?.dimensions.layerCount, layerCount)
         compare("heads", request.headCount, headCount)
-        // Pairs make the context longer than the size says, where they need it.
-        let context = request.size.map {
-            learnsPairs ? max($0.dimensions.contextLength, contextLength) : $0.dimensions.contextLength
-        }
-        compare("context", request.contextLength ?? context, contextLength)
+        compare("context", request.contextLength ?? sizedContext, contextLength)
         compare("attention", request.attention?.rawValue, attention?.rawValue)
         compare("similarity", request.similarity?.rawValue, similarity?.rawValue)
         compare("dropout", request.dropoutRate, dropoutRate)
@@ -242,17 +251,6 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         compare("clip", request.maximumGradientNorm, maximumGradientNorm)
         compare("seed", request.seed, seed)
         return differences
-    }
-
-    /// Returns what a request asks for that would be passed over in silence, or `nil`.
-    func contradiction(in request: TrainingRequest) -> String? {
-        if request.headCount != nil && architecture != .transformer {
-            return "a model of the kind \(architecture.rawValue) has no heads to choose; only transformer has"
-        }
-        if request.weightDecay != nil && optimizer != .adamw {
-            return "the weights do not decay with \(optimizer.rawValue); only with adamw"
-        }
-        return nil
     }
 
     /// Returns what is wrong with the numbers, or `nil`: a `run.json` may say anything.
@@ -272,7 +270,9 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         if !(weightDecay >= 0 && weightDecay.isFinite) {
             return "the weight decay is \(weightDecay); it must be at least 0"
         }
-        if !(maximumGradientNorm >= 0) { return "the clip is \(maximumGradientNorm); it must be at least 0" }
+        if !(maximumGradientNorm >= 0 && maximumGradientNorm.isFinite) {
+            return "the clip is \(maximumGradientNorm); it must be at least 0"
+        }
         if !(0..<1 ~= dropoutRate) { return "the dropout is \(dropoutRate); it must be from 0 to less than 1" }
         if validationInterval < 1 || checkpointInterval < 1 { return "an interval is less than 1 step" }
         return configuration(vocabularySize: 2).problem

@@ -61,7 +61,8 @@ public struct TextCNN: Layer {
         let (batch, length) = (texts.count, texts.length)
         // Zeros where a text has ended, as before its start.
         let isText = texts.lengths.flatMap { count in (0..<length).map { $0 < count ? Float(1) : 0 } }
-        let vectors = embedding(texts.tokens) * Tensor(isText, shape: [batch, length, 1])
+        let words = embedding(texts.tokens)
+        let vectors = words * Tensor(isText, shape: [batch, length, 1]).converted(to: words.elementType)
         let largest = convolutions.map { convolution in
             maxOverTime(relu(convolution(vectors)), lengths: texts.lengths.map { $0 + convolution.kernelSize - 1 })
         }
@@ -79,6 +80,7 @@ public struct TextCNN: Layer {
             let norm = row.doubles.reduce(0) { $0 + $1 * $1 }.squareRoot()
             return norm > maximumNorm ? Float(maximumNorm / norm) : 1
         }
-        output.weight = output.weight * Tensor(factors, shape: [factors.count, 1])
+        output.weight =
+            output.weight * Tensor(factors, shape: [factors.count, 1]).converted(to: output.weight.elementType)
     }
 }

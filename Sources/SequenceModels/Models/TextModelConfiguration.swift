@@ -96,7 +96,7 @@ public struct TextModelConfiguration: Sendable, Hashable {
         self.width = width
         self.layerCount = layerCount
         self.contextLength = contextLength
-        self.headCount = headCount ?? (width % 32 == 0 ? width / 32 : 1)
+        self.headCount = headCount ?? (architecture == .transformer && width % 32 == 0 ? min(1 << 10, width / 32) : 1)
         self.attention = attention ?? (architecture == .seq2seq ? .bahdanau : nil)
         self.similarity = similarity
         self.dropoutRate = dropoutRate
@@ -125,6 +125,11 @@ extension TextModelConfiguration {
             return
                 "a width of \(width), \(layerCount) layers or a context of \(contextLength) is beyond 65536, 1024 and "
                 + "1048576"
+        }
+        if headCount > 1 << 10 { return "\(headCount) heads are beyond 1024" }
+        if architecture == .tcn && layerCount > 17 {
+            // The state of one step more has twice the size.
+            return "\(layerCount) layers of a tcn see further than any context; 17 are enough"
         }
         if architecture == .transformer && (width % headCount != 0) {
             return "\(headCount) heads do not divide the width \(width)"

@@ -30,5 +30,7 @@ extension RecurrentLayer {
     ///
     /// - Parameter batchCount: Sequences.
     /// - Returns: Zeros.
-    public func initialState(batchCount: Int) -> RecurrentState { zeroState(batchCount: batchCount) }
+    public func initialState(batchCount: Int) -> RecurrentState {
+        zeroState(batchCount: batchCount, elementType: weights[0].input.elementType == .float64 ? .float64 : .float32)
+    }
 }

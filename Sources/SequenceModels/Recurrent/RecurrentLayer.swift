@@ -27,7 +27,7 @@ public struct RecurrentConfiguration: Sendable, Hashable {
     public let direction: RecurrentDirection
     /// Whether there are biases.
     public let hasBias: Bool
-    /// How much of each layer's output, but for the last, is dropped in training: from 0 to 1.
+    /// How much of each layer's output, but for the last, is dropped in training: from 0 to less than 1.
     public let dropout: Double
 
     /// The width of a hidden state: `P`.
@@ -44,7 +44,7 @@ public struct RecurrentConfiguration: Sendable, Hashable {
     ///   - layerCount: At least 1.
     ///   - direction: Which way each layer goes.
     ///   - hasBias: Whether there are biases.
-    ///   - dropout: How much is dropped between layers, from 0 to 1.
+    ///   - dropout: How much is dropped between layers, from 0 to less than 1.
     public init(
         inputDimension: Int, hiddenDimension: Int, projectionDimension: Int? = nil, layerCount: Int = 1,
         direction: RecurrentDirection = .forward, hasBias: Bool = true, dropout: Double = 0
@@ -53,7 +53,7 @@ public struct RecurrentConfiguration: Sendable, Hashable {
             inputDimension > 0 && hiddenDimension > 0 && layerCount > 0 && (projectionDimension ?? 1) > 0,
             "A recurrent layer needs inputs (\(inputDimension)), units (\(hiddenDimension)), layers (\(layerCount)) and, "
                 + "if any, outputs of its projection (\(projectionDimension ?? 1)).")
-        require((0...1).contains(dropout), "The dropout is \(dropout), not from 0 to 1.")
+        require((0..<1).contains(dropout), "The dropout is \(dropout), not from 0 to less than 1.")
         self.inputDimension = inputDimension
         self.hiddenDimension = hiddenDimension
         self.projectionDimension = projectionDimension
@@ -251,7 +251,7 @@ extension RecurrentLayer {
             }
             outputs = directions.count == 1 ? directions[0] : Tensor.concatenated(directions, axis: 1)
             if layer + 1 < configuration.layerCount {
-                outputs = dropping(configuration.dropout, of: outputs, &dropout)
+                outputs = dropped(outputs, rate: configuration.dropout, &dropout)
             }
         }
         return (
@@ -297,18 +297,4 @@ extension Tensor {
     fileprivate func part(_ index: Int) -> Tensor {
         slice(axis: 0, range: index..<index + 1).removing(axis: 0)
     }
-}
-
-/// Returns `x` with each element dropped with a probability, and the others made larger, so that the mean stays.
-///
-/// Srivastava et al., "Dropout", 2014.
-private func dropping(_ probability: Double, of x: Tensor, _ random: inout RandomStream?) -> Tensor {
-    guard probability > 0, var stream = random else { return x }
-    let kept = probability < 1 ? Float(1 / (1 - probability)) : 0
-    let factors = (0..<x.elementCount).map { _ in
-        Double(stream.next() >> 11) * 0x1p-53 < probability ? 0 : kept
-    }
-    random = stream
-    let mask = Tensor(factors, shape: x.shape)
-    return x * (x.elementType == .float64 ? mask.converted(to: .float64) : mask)
 }

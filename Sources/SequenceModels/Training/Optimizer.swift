@@ -31,7 +31,7 @@ public struct Optimizer: Sendable {
     /// `[momentCount][parameters]`: what is remembered.
     public private(set) var moments: [[Tensor]]
     /// Whether a parameter's weight decays, by its name and shape: by default matrices and kernels do, and
-    /// biases, norms, the magnitudes of weight normalisation and embeddings do not.
+    /// biases, norms (weight norm's magnitudes among them) and embeddings do not.
     public var decays: @Sendable (_ name: String, _ shape: [Int]) -> Bool = { name, shape in
         shape.count >= 2 && !name.contains("embedding") && !name.hasSuffix("weight_g")
     }

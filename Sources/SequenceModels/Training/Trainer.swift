@@ -107,19 +107,20 @@ public struct Trainer<Model: SequenceModel>: Sendable {
     /// - Throws: `TrainingError.notFinite`; the model is then as before.
     public mutating func step(from sampler: BatchSampler, progress: Double) throws(TrainingError) -> Report {
         let first = stepCount * plan.accumulation
-        let batches = (first..<first + plan.accumulation).map(sampler.batch)
-        let tokenCount = batches.reduce(0) { $0 + $1.targetCount }
-        // Of its own: the sampler takes the numbers of the batches' streams, and what is dropped must not depend on them.
-        let randomNumbers = RandomStream(seed: plan.seed).stream(for: .max)
+        // Made twice, where there are several: they are cheap to make, and to hold all of them is not.
+        let numbers = first..<first + plan.accumulation
+        let tokenCount = numbers.reduce(0) { $0 + sampler.batch($1).targetCount }
         var loss = 0.0
         var gradients: [Tensor] = []
-        for (index, batch) in batches.enumerated() {
-            var dropout: RandomStream? = randomNumbers.stream(for: UInt64(first + index))
+        for number in numbers {
+            let batch = sampler.batch(number)
+            // Other numbers than those that pick batches, of the same seed.
+            var dropout: RandomStream? = RandomStream(seed: plan.seed ^ 0xD09).stream(for: UInt64(number))
             var part = model.lossAndGradients(on: batch, dropout: &dropout)
             // The mean over all targets, not over the batches' means.
             let share = tokenCount == 0 ? 0 : Double(batch.targetCount) / Double(tokenCount)
             loss += part.loss * share
-            if batches.count > 1 {
+            if numbers.count > 1 {
                 for index in part.gradients.indices { part.gradients[index].scale(by: share) }
             }
             if gradients.isEmpty {

@@ -47,7 +47,8 @@ public enum TrainingExamples: Sendable, Hashable {
             let count = tokens.count - Int(Double(tokens.count) * share)
             return (.text(Array(tokens[..<count])), .text(Array(tokens[count...])))
         case .pairs(let pairs):
-            let stream = RandomStream(seed: seed)
+            // Other numbers than those that pick batches.
+            let stream = RandomStream(seed: ~seed)
             var (training, heldOut): ([TokenPair], [TokenPair]) = ([], [])
             for (index, pair) in pairs.enumerated() {
                 var own = stream.stream(for: UInt64(index))

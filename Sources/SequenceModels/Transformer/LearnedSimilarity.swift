@@ -71,7 +71,7 @@ public struct LearnedSimilarity: Layer {
                 ("key_weight", random.uniform([keyDimension], bound: bound(keyDimension))),
             ]
         case .cosine:
-            // The temperature is its logistic function: it stays between 0 and 1, whatever a step does.
+            // The temperature is its logistic function and a little more: it stays above 0, whatever a step does.
             values = [("temperature_logit", Tensor([-Float.log(9)], shape: [1]))]
         }
     }
@@ -104,7 +104,10 @@ public struct LearnedSimilarity: Layer {
             return Additive(
                 queryWeight: values[0].value, keyWeight: values[1].value, scoreWeight: values[2].value)
         case .linearAdditive: return LinearAdditive(queryWeight: values[0].value, keyWeight: values[1].value)
-        case .cosine: return Cosine(temperature: sigmoid(values[0].value))
+        case .cosine:
+            return Cosine(
+                temperature: sigmoid(values[0].value)
+                    + Tensor([1e-30] as [Float], shape: [1]).converted(to: values[0].value.gradientType))
         case .euclidean: return Euclidean(scale: 1 / root)
         case .gaussian: return Gaussian(bandwidth: root.squareRoot())
         case .laplacian: return Laplacian(bandwidth: root)

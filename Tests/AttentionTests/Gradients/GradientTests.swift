@@ -51,6 +51,20 @@ import Testing
         #expect(x.gradients(of: [x], seed: Tensor([5.0, 7.0] as [Double], shape: [2]))[0].doubles == [5, 7])
     }
 
+    @Test func `keep the type of what they are of where types are mixed`() {
+        let x = Tensor([0.5, -0.25] as [Double], shape: [2]).tracked()
+        let y = Tensor([1, 2] as [Float], shape: [2])
+        // The sum is float32, and the tangent before it float64.
+        let gradient = (tanh(x) + y).sum().gradients(of: [x])[0]
+        #expect(gradient.elementType == .float64)
+        for (value, derivative) in zip([0.5, -0.25], gradient.doubles) {
+            #expect(abs(derivative - (1 - Double.tanh(value) * Double.tanh(value))) < 1e-6)
+        }
+        let halves = Tensor([1, 2] as [Float], shape: [2]).converted(to: .float16).tracked()
+        let seed = Tensor([3.0, 5.0] as [Double], shape: [2])
+        #expect((halves * 2).gradients(of: [halves], seed: seed)[0].floats == [6, 10])
+    }
+
     @Test func `of what was not used are zeros`() {
         let x = Tensor([1, 2] as [Float], shape: [2]).tracked()
         let y = Tensor([3] as [Float], shape: [1]).tracked()

@@ -71,6 +71,9 @@ public func causalConv1d(
 ) -> Tensor {
     require(x.rank == 3, "A sequence to convolve is [B, T, C], not \(x.shape).")
     require(weight.rank == 3, "The kernels of a convolution along time are [O, C / G, K], not \(weight.shape).")
+    require(
+        dilation >= 1 && weight.shape[2] >= 1,
+        "The dilation is \(dilation) and the kernels are \(weight.shape): both need to reach at least one step.")
     let type = computedType(x, weight)
     let length = (weight.shape[2] - 1) * dilation
     let wanted = [x.shape[0], length, x.shape[2]]
@@ -90,7 +93,7 @@ public func causalConv1d(
     let whole = Tensor.concatenated([current.inputs.converted(to: type), x.converted(to: type)], axis: 1)
     // A copy where few remain: a view would keep all inputs alive.
     let kept = whole.slice(axis: 1, range: x.shape[1]..<x.shape[1] + length)
-    current = CausalConvolutionState(inputs: kept.contiguous())
+    current = CausalConvolutionState(inputs: isRecorded ? kept.contiguous() : kept.detached.copied(to: type))
     return conv1d(
         whole, weight: weight, bias: bias, window: ConvolutionWindow(dilation: dilation), groups: groups,
         layout: .channelsLast)
@@ -125,5 +128,5 @@ private func step<Scalar: KernelScalar>(
             columns: columns, depth: depth, into: out + group * columns, outStride: outputs)
     }
     withExtendedLifetime((input, weights, seen)) {}
-    return bias.map { result + $0.detached } ?? result
+    return bias.map { result + $0.detached.converted(to: Scalar.elementType) } ?? result
 }

@@ -345,7 +345,7 @@ private struct GRUPass {
         if reachesStart, let later {
             forEachBlock(units: units, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
         }
-        withExtendedLifetime((gradient, record, gateGradients, termGradients)) {}
+        withExtendedLifetime((gradient, record, gateGradients, termGradients, hidden)) {}
         return reachesStart ? hidden.initialGradient() : nil
     }
 }

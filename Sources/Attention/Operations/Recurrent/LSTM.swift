@@ -333,7 +333,7 @@ private struct LSTMPass {
         if reachesStart, let later {
             forEachBlock(units: width, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
         }
-        withExtendedLifetime((gradient, record, gateGradients, hiddenGradients)) {}
+        withExtendedLifetime((gradient, record, gateGradients, hiddenGradients, hidden, cell)) {}
         return (reachesStart ? hidden.initialGradient() : nil, cell.initialGradient())
     }
 

@@ -408,7 +408,7 @@ private func lstmn<Scalar: KernelScalar>(
         weights: attentionWeights?.pointer(as: Scalar.self), weightStride: (length * length, length),
         gates: gates?.pointer(as: Scalar.self)
     ).run(lengths: lengths)
-    withExtendedLifetime((parts, transposed, keys, context)) {}
+    withExtendedLifetime((parts, transposed, keys, context, hidden, cells, gates, attentionWeights)) {}
     guard recorded, let gates, let attentionWeights else {
         return LSTMNResult(hiddenStates: hidden, attentionWeights: attentionWeights)
     }

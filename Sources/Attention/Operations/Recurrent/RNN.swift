@@ -154,7 +154,7 @@ private struct RNNPass {
         if reachesStart, let later {
             forEachBlock(units: units, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
         }
-        withExtendedLifetime((gradient, results, sums, hiddenWeights, sumGradients)) {}
+        withExtendedLifetime((gradient, results, sums, hiddenWeights, sumGradients, hidden)) {}
         return reachesStart ? hidden.initialGradient() : nil
     }
 }

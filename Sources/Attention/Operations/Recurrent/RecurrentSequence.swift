@@ -107,6 +107,7 @@ struct StepMatrix<Scalar: KernelScalar> {
         gate: Int = 0, _ a: UnsafePointer<Scalar>, stride aStride: Int, rows: Int, columns: Range<Int>,
         into out: UnsafeMutablePointer<Scalar>, stride outStride: Int, isAccumulating: Bool
     ) {
+        defer { withExtendedLifetime(storage) {} }
         let start = start + gate * depth * columnCount
         var tile = TileOperands(
             out: out, outStride: outStride, a: a, aStride: aStride, b: start + columns.lowerBound, bStride: columnCount,
