@@ -182,6 +182,27 @@ private func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf
         #expect(try run(request, "run", isResumed: true).outcome.stepCount == 7)
     }
 
+    @Test func `take as many tokens as the corpus supports where nobody says how many`() throws {
+        // Large enough for 1,024 tokens, but with not enough to merge.
+        let dull = try folder.write("dull.txt", String(repeating: "one two three four five. ", count: 9000))
+        _ = try run(request { $0.corpus = [dull] }, "run")
+        #expect(257..<1024 ~= (try LanguageModel(path: "\(folder.path)/run").tokenizer.vocabularySize))
+        #expect(
+            message {
+                _ = try run(
+                    request {
+                        $0.corpus = [dull]
+                        $0.tokenizer = .bytePairs(vocabularySize: 1024)
+                    }, "other")
+            }.contains("1024"))
+    }
+
+    @Test func `are not begun where a model or checkpoints lie without a run`() throws {
+        _ = try run(request(), "run")
+        try FileManager.default.removeItem(atPath: "\(folder.path)/run/run.json")
+        #expect(message { _ = try run(request(), "run") }.contains("run.json"))
+    }
+
     @Test func `need their corpus to be resumed`() throws {
         _ = try run(request(), "run", stoppingAfter: 3)
         try FileManager.default.removeItem(atPath: corpus)

@@ -186,7 +186,8 @@ extension LanguageModel {
             let length = embeddings.shape[1]
             for layer in model.attentionWeights(of: EmbeddedBatch(embeddings)) {
                 let elements = layer.doubles
-                rows += targetTokens.map { Array(elements[$0 * length..<($0 + 1) * length]) }
+                // The first token has nothing to attend to.
+                rows += targetTokens.filter { $0 > 0 }.map { Array(elements[$0 * length..<($0 + 1) * length]) }
             }
         }
         if rows.isEmpty { return nil }

@@ -80,6 +80,7 @@ public struct TrainingRun {
         checkpoints = CheckpointFolder(folder.checkpointsPath)
         let stored = try Self.storedSettings(in: folder)
         if stored != nil && !isResumed { throw .folderHasRun(path: output) }
+        if stored == nil { try Self.requireUnused(folder, checkpoints) }
         var request = request
         if request.corpus.isEmpty { request.corpus = stored?.corpus ?? [] }
         if request.corpus.contains("-") && standardInput.isEmpty {
@@ -107,7 +108,7 @@ public struct TrainingRun {
         } else {
             settings = TrainingSettings(request, corpus: corpus)
             if let problem = settings.problem { throw .invalidSettings(reason: problem) }
-            tokenizer = try Self.tokenizer(settings.tokenizer, from: corpus)
+            tokenizer = try Self.tokenizer(&settings.tokenizer, isChosen: request.tokenizer != nil, from: corpus)
             settings.tokenizerFingerprint = tokenizer.fingerprint.description
         }
         vocabularySize = tokenizer.vocabularySize
@@ -242,6 +243,23 @@ public struct TrainingRun {
             throw error
         } catch {
             throw .unreadableRun(path: path, reason: "\(error)")
+        }
+    }
+
+    /// Throws where a folder without a run holds what a run would write over, or go on from by mistake.
+    private static func requireUnused(
+        _ folder: ModelFolder, _ checkpoints: CheckpointFolder
+    ) throws(TrainingRunError) {
+        let steps: [Int]
+        do {
+            steps = try checkpoints.steps()
+        } catch {
+            throw .checkpoint(error)
+        }
+        if !steps.isEmpty || FileManager.default.fileExists(atPath: folder.parametersPath) {
+            throw .unreadableRun(
+                path: "\(folder.path)/run.json",
+                reason: "it is missing, though there is a model or a checkpoint beside it")
         }
     }
 
@@ -396,8 +414,9 @@ public struct TrainingRun {
 
     // MARK: - Examples
 
+    /// Learns a tokenizer; where nobody has chosen one, one of as many tokens as the corpus supports.
     private static func tokenizer(
-        _ choice: TokenizerChoice, from corpus: Corpus
+        _ choice: inout TokenizerChoice, isChosen: Bool, from corpus: Corpus
     ) throws(TrainingRunError) -> any TextTokenizer {
         do {
             switch choice {
@@ -408,7 +427,11 @@ public struct TrainingRun {
                 return try trainer.train()
             }
         } catch let error as BytePairTrainingError {
-            throw .tokenizerTraining(error)
+            guard case .vocabularyTooLarge(_, let supported, _) = error, !isChosen else {
+                throw .tokenizerTraining(error)
+            }
+            choice = .bytePairs(vocabularySize: supported)
+            return try tokenizer(&choice, isChosen: true, from: corpus)
         } catch let error as TokenizerError {
             throw .tokenizer(error)
         } catch {
