@@ -17,8 +17,8 @@ public struct Explanation: Sendable, Encodable {
         public let text: String
         /// How much the target attends to it, from 0 to 1.
         ///
-        /// The mean weight over the layers and heads looked at; the sum over all words is 1, or less with a window. `nil`
-        /// where the model has no attention, or nothing to attend to.
+        /// The mean weight over the layers and heads looked at; the sum over all words is 1, or less
+        /// with a window. `nil` where there is no attention, or nothing to attend to.
         public let attention: Double?
         /// The same as a share of what is left without the sink; `nil` for the sink, and where there is none.
         public let attentionWithoutSink: Double?
