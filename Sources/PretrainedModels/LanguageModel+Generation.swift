@@ -54,14 +54,22 @@ extension LanguageModel {
         proceed(with: model, tokens.map(Int.init), maximumCount, &sampler, chunkLength, onToken)
     }
 
+    /// Returns what a model writes a source's continuation after: the end token, or in running text the source's last.
+    ///
+    /// - Parameter source: Tokens, at least one.
+    /// - Returns: A token.
+    package func decoderStart(after source: [Int]) -> Int {
+        prompting == .pairs ? tokenizer.endOfSequenceID.map(Int.init) ?? 0 : source[source.count - 1]
+    }
+
     private func proceed<Model: SequenceModel>(
         with model: Model, _ tokens: [Int], _ maximumCount: Int, _ sampler: inout TokenSampler, _ chunkLength: Int,
         _ onToken: (Int32) -> Bool
     ) {
         let end = tokenizer.endOfSequenceID.map(Int.init)
-        // The decoder of running text begins where its source ends.
-        let prompt = prompting == .pairs ? (model.readsSource ? [] : tokens) + [end ?? 0] : tokens
-        var rest = model.readsSource ? prompt.suffix(1) : prompt[...]
+        // Without an encoder, a source is read first, and the end token after it asks for its target.
+        let prompt = prompting == .pairs ? tokens + [decoderStart(after: tokens)] : tokens
+        var rest = model.readsSource ? [decoderStart(after: tokens)] : prompt[...]
         let source = model.readsSource ? EmbeddedBatch(model.embedSource([tokens])) : nil
         var room = min(maximumCount, (model.contextLength ?? .max) - (rest.count - 1))
         var state = model.initialState(batchCount: 1, source: source)

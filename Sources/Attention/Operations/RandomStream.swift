@@ -68,6 +68,11 @@ public struct RandomStream: RandomNumberGenerator, Sendable, Hashable {
         return mixed ^ (mixed >> 31)
     }
 
+    /// Returns a number from 0 to less than 1, evenly distributed.
+    ///
+    /// - Returns: A multiple of 2⁻⁵³.
+    public mutating func fraction() -> Double { Double(next() >> 11) * 0x1p-53 }
+
     /// Returns numbers from `-bound` to `bound`, evenly distributed.
     ///
     /// - Parameters:
@@ -76,7 +81,7 @@ public struct RandomStream: RandomNumberGenerator, Sendable, Hashable {
     /// - Returns: A float32 tensor.
     public mutating func uniform(_ shape: [Int], bound: Double) -> Tensor {
         let values = (0..<shape.reduce(1, *)).map { _ in
-            Float((Double(next() >> 11) * 0x1p-52 - 1) * bound)
+            Float((2 * fraction() - 1) * bound)
         }
         return Tensor(values, shape: shape)
     }
@@ -92,8 +97,8 @@ public struct RandomStream: RandomNumberGenerator, Sendable, Hashable {
     public mutating func normal(_ shape: [Int], deviation: Double) -> Tensor {
         let values = (0..<shape.reduce(1, *)).map { _ in
             // From above 0, so that the logarithm is finite.
-            let radius = (-2 * Double.log(Double((next() >> 11) + 1) * 0x1p-53)).squareRoot()
-            let angle = 2 * Double.pi * Double(next() >> 11) * 0x1p-53
+            let radius = (-2 * Double.log(fraction() + 0x1p-53)).squareRoot()
+            let angle = 2 * Double.pi * fraction()
             return Float(deviation * radius * cos(angle))
         }
         return Tensor(values, shape: shape)

@@ -133,9 +133,7 @@ extension LanguageModel {
         let embeddings =
             model.readsSource
             ? model.embedSource([ids]) : model.embed([ids]).slice(axis: 1, range: 0..<targetTokens.upperBound)
-        let start =
-            model.readsSource
-            ? [prompting == .pairs ? tokenizer.endOfSequenceID.map(Int.init) ?? 0 : ids[ids.count - 1]] : []
+        let start = model.readsSource ? [decoderStart(after: ids)] : []
         let written = model.readsSource ? model.embed([start]) : nil
         var dropout: RandomStream?
         let source = written == nil ? nil : EmbeddedBatch(embeddings)
@@ -267,18 +265,8 @@ extension LanguageModel {
     private func predictions(
         _ logProbabilities: [Double], count: Int
     ) throws(InspectionError) -> [Explanation.Prediction] {
-        // Not a sort of the whole vocabulary, which the first line would wait for.
-        var best: [Int] = []
-        for token in logProbabilities.indices {
-            if best.count == count {
-                guard let last = best.last, logProbabilities[token] > logProbabilities[last] else { continue }
-                best.removeLast()
-            }
-            let place = best.firstIndex { logProbabilities[token] > logProbabilities[$0] } ?? best.count
-            best.insert(token, at: place)
-        }
         var predictions: [Explanation.Prediction] = []
-        for token in best {
+        for token in logProbabilities.indicesOfLargest(count) {
             do {
                 let text = try tokenizer.decode([Int32(token)])
                 predictions.append(Explanation.Prediction(text: text, probability: .exp(logProbabilities[token])))

@@ -1,3 +1,5 @@
+internal import SequenceModels
+
 extension Explanation {
     /// Returns the explanation as a picture for a terminal: a line per word with a bar and three figures, and the
     /// predictions under it.
@@ -100,8 +102,7 @@ extension Explanation.Alignment {
     func lines(style: TextStyle) -> [String] {
         let width = min(24, written.map { $0.printable.displayWidth }.max() ?? 0)
         let rows = zip(written, weights).map { text, weights in
-            let top = weights.indices.sorted { (weights[$0], $1) > (weights[$1], $0) }.prefix(3)
-            let places = top.map { "\"\(read[$0].printable)\" \(Numbers.percent(weights[$0]))" }
+            let places = weights.indicesOfLargest(3).map { "\"\(read[$0].printable)\" \(Numbers.percent(weights[$0]))" }
             return "  \(text.printable.padded(to: width))  \(places.joined(separator: ",  "))"
         }
         return [style.dim("What each token written attends to in the source, the heaviest three:")] + rows + [""]

@@ -28,14 +28,12 @@ public struct TokenSampler: Sendable {
     /// - Parameter logits: One per token, at least one; −∞ is never picked unless all are, nor is NaN.
     /// - Returns: Its index.
     public mutating func token(from logits: [Float]) -> Int {
-        let ranked = logits.indices.filter { !logits[$0].isNaN }
-            .sorted { (logits[$0], $1) > (logits[$1], $0) }
-        guard let best = ranked.first else { return 0 }
+        let candidates = logits.indicesOfLargest(temperature == 0 ? 1 : topCount ?? logits.count)
+        guard let best = candidates.first else { return 0 }
         if temperature == 0 || logits[best] == -.infinity { return best }
-        let candidates = ranked.prefix(topCount ?? ranked.count)
         let largest = Double(logits[best])
         let weights = candidates.map { Double.exp((Double(logits[$0]) - largest) / temperature) }
-        var place = Double(random.next() >> 11) * 0x1p-53 * weights.reduce(0, +)
+        var place = random.fraction() * weights.reduce(0, +)
         for (token, weight) in zip(candidates, weights) {
             place -= weight
             if place < 0 { return token }

@@ -107,9 +107,8 @@ public struct Trainer<Model: SequenceModel>: Sendable {
     /// - Throws: `TrainingError.notFinite`; the model is then as before.
     public mutating func step(from sampler: BatchSampler, progress: Double) throws(TrainingError) -> Report {
         let first = stepCount * plan.accumulation
-        // Made twice, where there are several: they are cheap to make, and to hold all of them is not.
         let numbers = first..<first + plan.accumulation
-        let tokenCount = numbers.reduce(0) { $0 + sampler.batch($1).targetCount }
+        let tokenCount = numbers.reduce(0) { $0 + sampler.targetCount($1) }
         var loss = 0.0
         var gradients: [Tensor] = []
         for number in numbers {

@@ -52,7 +52,7 @@ public enum TrainingExamples: Sendable, Hashable {
             var (training, heldOut): ([TokenPair], [TokenPair]) = ([], [])
             for (index, pair) in pairs.enumerated() {
                 var own = stream.stream(for: UInt64(index))
-                if Double(own.next() >> 11) * 0x1p-53 < share { heldOut.append(pair) } else { training.append(pair) }
+                if own.fraction() < share { heldOut.append(pair) } else { training.append(pair) }
             }
             return (.pairs(training), .pairs(heldOut))
         }
@@ -127,14 +127,34 @@ public struct BatchSampler: Sendable {
     /// - Parameter number: Which batch; from 0.
     /// - Returns: The same batch for the same number.
     public func batch(_ number: Int) -> TrainingBatch {
-        var own = stream.stream(for: UInt64(number))
+        let picks = picks(number)
         switch examples {
-        case .text(let tokens):
-            let last = tokens.count - Self.minimumTokenCount(length: length, hasEncoder: hasEncoder)
-            return windows((0..<batchSize).map { _ in Int.random(in: 0...last, using: &own) })
-        case .pairs(let pairs):
-            return batch(of: (0..<batchSize).map { _ in pairs[Int.random(in: 0..<pairs.count, using: &own)] })
+        case .text: return windows(picks)
+        case .pairs(let pairs): return batch(of: picks.map { pairs[$0] })
         }
+    }
+
+    /// Returns how many tokens a batch asks for, without making it.
+    ///
+    /// - Parameter number: Which batch; from 0.
+    /// - Returns: The ``TrainingBatch/targetCount`` of ``batch(_:)``.
+    public func targetCount(_ number: Int) -> Int {
+        switch examples {
+        case .text: batchSize * length
+        case .pairs(let pairs): picks(number).reduce(0) { $0 + pairs[$1].target.count + 1 }
+        }
+    }
+
+    /// Where the windows of a batch begin, or which pairs it has.
+    private func picks(_ number: Int) -> [Int] {
+        let last =
+            switch examples {
+            case .text(let tokens):
+                tokens.count - Self.minimumTokenCount(length: length, hasEncoder: hasEncoder)
+            case .pairs(let pairs): pairs.count - 1
+            }
+        var own = stream.stream(for: UInt64(number))
+        return (0..<batchSize).map { _ in Int.random(in: 0...last, using: &own) }
     }
 
     /// Returns batches that go through the examples once from the start, for a loss to compare runs by.

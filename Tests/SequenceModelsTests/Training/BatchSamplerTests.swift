@@ -23,6 +23,14 @@ import Testing
             .pairs(pairs), batchSize: 4, length: 100, hasEncoder: hasEncoder, endToken: end, seed: seed)
     }
 
+    @Test func `what a batch asks for is counted without making it`() {
+        for sampler in [
+            Self.text(50), Self.text(50, hasEncoder: true), Self.pairs(hasEncoder: true), Self.pairs(hasEncoder: false),
+        ] {
+            for number in 0..<20 { #expect(sampler.targetCount(number) == sampler.batch(number).targetCount) }
+        }
+    }
+
     @Test func `a batch is a function of its number`() {
         for (one, other, differently) in [
             (Self.text(50), Self.text(50), Self.text(50, seed: 2)),

@@ -1,3 +1,4 @@
+import Attention
 import Foundation
 import SequenceModels
 import Testing
@@ -8,6 +9,22 @@ import Testing
     ) -> [Int] {
         var sampler = TokenSampler(temperature: temperature, topCount: top, seed: seed)
         return (0..<count).map { _ in sampler.token(from: logits) }
+    }
+
+    // Both ways that it goes, with equal numbers, NaN and infinities among them.
+    @Test(arguments: [0, 1, 3, 10, 256, 257, 600]) func `the largest are found in the order of a sort`(count: Int) {
+        var random = RandomStream(seed: 3)
+        for length in [0, 1, 7, 500] {
+            let numbers = (0..<length).map { _ -> Float in
+                let special: [Float] = [.nan, -.infinity, .infinity, -0.0, 0]
+                let pick = Int.random(in: 0..<50, using: &random)
+                return pick < special.count ? special[pick] : Float(Int.random(in: -20...20, using: &random))
+            }
+            let sorted = numbers.indices.filter { !numbers[$0].isNaN }.sorted {
+                numbers[$0] == numbers[$1] ? $0 < $1 : numbers[$0] > numbers[$1]
+            }
+            #expect(numbers.indicesOfLargest(count) == Array(sorted.prefix(count)))
+        }
     }
 
     @Test func `a temperature of 0 takes the likeliest, the first of equals`() {
