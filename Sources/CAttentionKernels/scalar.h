@@ -203,10 +203,6 @@ EACH(gelu_gradient, y[i] * NAME(gelu_slope)(x[i]))
 EACH(gelu_tanh_gradient, y[i] * NAME(gelu_tanh_slope)(x[i]))
 #undef EACH
 
-static void NAME(add_scaled)(REAL *sum, const REAL *x, REAL factor, size_t count) {
-    for (size_t i = 0; i < count; i++) sum[i] += factor * x[i];
-}
-
 // MARK: - Steps of optimizers
 
 static double NAME(sum_of_squares)(const REAL *x, size_t count) {

@@ -338,18 +338,6 @@ FUNCTION_OF_TWO(gelu_gradient, GELU_GRADIENT)
 FUNCTION_OF_TWO(gelu_tanh_gradient, GELU_TANH_GRADIENT)
 #undef FUNCTION_OF_TWO
 
-static void add_scaled(float *sum, const float *x, float factor, size_t count) {
-    lanes f = broadcast(factor);
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        store(sum + i, __builtin_elementwise_fma(f, load(x + i), load(sum + i)));
-    if (i < count) {
-        size_t part = count - i;
-        store_part(sum + i, __builtin_elementwise_fma(f, load_part(x + i, part), load_part(sum + i, part)),
-                   part);
-    }
-}
-
 // MARK: - Steps of optimizers
 
 /// One step for the elements of a vector.
@@ -993,7 +981,6 @@ const sattn_kernels TABLE = {
     .add = add,
     .subtract = subtract,
     .multiply = multiply,
-    .add_scaled = add_scaled,
     .column_sums = column_sums,
     .sum_of_squares = sum_of_squares,
     .adam_step = adam_step,

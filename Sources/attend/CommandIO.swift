@@ -56,10 +56,10 @@ enum StandardError {
     }
 }
 
-/// The columns of the terminal, or 80.
-func terminalWidth() -> Int {
+/// The columns of the terminal that standard output, or another descriptor, leads to, or 80.
+func terminalWidth(of descriptor: Int32 = STDOUT_FILENO) -> Int {
     var size = winsize()
-    if ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }
+    if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }
     return 80
 }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import AttentionInspection
 import Foundation
+import SequenceModels
 
 /// `attend compute FILE`: the operator on one's own queries, keys and values.
 struct ComputeCommand: ParsableCommand {
@@ -34,8 +35,8 @@ struct ComputeCommand: ParsableCommand {
     var example = false
 
     @Option(
-        help: "How well a key matches a query: \(SimilarityChoice.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var similarity: SimilarityChoice = .scaledDot
+        help: "How well a key matches a query: \(SimilarityKind.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var similarity: SimilarityKind = .scaledDot
 
     @Option(help: "Multiplies the dot product or the squared distance; scaled-dot has 1/√D by default.")
     var scale: Double?

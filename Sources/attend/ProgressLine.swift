@@ -32,11 +32,7 @@ struct ProgressLine {
     }
 
     /// A line that wrapped could not be written anew.
-    private func fitted(_ line: String) -> String {
-        var size = winsize()
-        let width = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
-        return String(line.prefix(width - 1))
-    }
+    private func fitted(_ line: String) -> String { String(line.prefix(terminalWidth(of: STDERR_FILENO) - 1)) }
 
     private static func percent(_ share: Double) -> String {
         let number = String(Int(min(max(share, 0), 1) * 100))

@@ -15,7 +15,6 @@ protocol ElementKernels: AttentionScalar {
         _ out: UnsafeMutablePointer<Self>, _ outStride: Int, _ x: UnsafePointer<Self>, _ xStride: Int, _ rows: Int,
         _ columns: Int)
 
-    static func exp(_ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ count: Int)
     static func tanh(_ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ count: Int)
     static func sigmoid(_ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ count: Int)
     static func relu(_ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ count: Int)
@@ -42,9 +41,6 @@ protocol ElementKernels: AttentionScalar {
     static func multiply(
         _ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ y: UnsafePointer<Self>, _ count: Int)
 
-    /// `sum += factor · x`
-    static func addScaled(
-        _ sum: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ factor: Self, _ count: Int)
     /// `sum[c] += Σ_r x[r, c]`
     static func columnSums(
         _ sum: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ xStride: Int, _ rows: Int, _ columns: Int)
@@ -74,10 +70,6 @@ extension Float: ElementKernels {
         _ columns: Int
     ) {
         Kernels.current.transpose(out, outStride, x, xStride, rows, columns)
-    }
-
-    static func exp(_ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ count: Int) {
-        Kernels.current.exp(out, x, count)
     }
 
     static func tanh(_ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ count: Int) {
@@ -158,12 +150,6 @@ extension Float: ElementKernels {
         Kernels.current.multiply(out, x, y, count)
     }
 
-    static func addScaled(
-        _ sum: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ factor: Float, _ count: Int
-    ) {
-        Kernels.current.add_scaled(sum, x, factor, count)
-    }
-
     static func columnSums(
         _ sum: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ xStride: Int, _ rows: Int, _ columns: Int
     ) {
@@ -215,10 +201,6 @@ extension Double: ElementKernels {
         _ columns: Int
     ) {
         Kernels.float64.transpose(out, outStride, x, xStride, rows, columns)
-    }
-
-    static func exp(_ out: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ count: Int) {
-        Kernels.float64.exp(out, x, count)
     }
 
     static func tanh(_ out: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ count: Int) {
@@ -297,12 +279,6 @@ extension Double: ElementKernels {
         _ out: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int
     ) {
         Kernels.float64.multiply(out, x, y, count)
-    }
-
-    static func addScaled(
-        _ sum: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ factor: Double, _ count: Int
-    ) {
-        Kernels.float64.add_scaled(sum, x, factor, count)
     }
 
     static func columnSums(

@@ -4,19 +4,19 @@
 ///
 /// - Parameter x: A floating-point tensor.
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
-public func relu(_ x: Tensor) -> Tensor { activated(x, by: ReLU.self) }
+public func relu(_ x: Tensor) -> Tensor { activated(x, by: .relu) }
 
 /// Returns the hyperbolic tangent element by element.
 ///
 /// - Parameter x: A floating-point tensor.
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
-public func tanh(_ x: Tensor) -> Tensor { activated(x, by: HyperbolicTangent.self) }
+public func tanh(_ x: Tensor) -> Tensor { activated(x, by: .tanh) }
 
 /// Returns `1 / (1 + e⁻ˣ)` element by element: the logistic function.
 ///
 /// - Parameter x: A floating-point tensor.
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
-public func sigmoid(_ x: Tensor) -> Tensor { activated(x, by: Sigmoid.self) }
+public func sigmoid(_ x: Tensor) -> Tensor { activated(x, by: .sigmoid) }
 
 /// Returns `x · Φ(x)` element by element, Φ the standard normal distribution: exact, through erf.
 ///
@@ -24,7 +24,7 @@ public func sigmoid(_ x: Tensor) -> Tensor { activated(x, by: Sigmoid.self) }
 ///
 /// - Parameter x: A floating-point tensor.
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
-public func gelu(_ x: Tensor) -> Tensor { activated(x, by: GELU.self) }
+public func gelu(_ x: Tensor) -> Tensor { activated(x, by: .gelu) }
 
 /// Returns `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))` element by element: GELU approximated by a tanh.
 ///
@@ -32,7 +32,7 @@ public func gelu(_ x: Tensor) -> Tensor { activated(x, by: GELU.self) }
 ///
 /// - Parameter x: A floating-point tensor.
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
-public func geluTanh(_ x: Tensor) -> Tensor { activated(x, by: GELUTanh.self) }
+public func geluTanh(_ x: Tensor) -> Tensor { activated(x, by: .geluTanh) }
 
 /// Returns `x / (1 + e⁻ˣ)` element by element, also called swish.
 ///
@@ -40,38 +40,65 @@ public func geluTanh(_ x: Tensor) -> Tensor { activated(x, by: GELUTanh.self) }
 ///
 /// - Parameter x: A floating-point tensor.
 /// - Returns: A tensor of the same shape: float64 for float64, else float32.
-public func silu(_ x: Tensor) -> Tensor { activated(x, by: SiLU.self) }
+public func silu(_ x: Tensor) -> Tensor { activated(x, by: .silu) }
 
-/// A function of one number with its derivative, computed for a piece of a tensor at a time.
-private protocol Activation {
-    /// Whether the derivative is computed from the function's result; else it is from its argument.
-    static var isDifferentiatedByResult: Bool { get }
+/// A function of one number and its derivative, each a kernel.
+private enum Activation {
+    case relu, tanh, sigmoid, gelu, geluTanh, silu
+
+    /// Whether the derivative is computed from the function's result, which what comes next keeps anyway; else it is from
+    /// its argument.
+    var isDifferentiatedByResult: Bool {
+        switch self {
+        case .relu, .tanh, .sigmoid: true
+        case .gelu, .geluTanh, .silu: false
+        }
+    }
+
     /// Writes `f(x)`.
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int)
+    func apply<Scalar: KernelScalar>(
+        _ out: UnsafeMutablePointer<Scalar>, _ x: UnsafePointer<Scalar>, _ count: Int
+    ) {
+        switch self {
+        case .relu: Scalar.relu(out, x, count)
+        case .tanh: Scalar.tanh(out, x, count)
+        case .sigmoid: Scalar.sigmoid(out, x, count)
+        case .gelu: Scalar.gelu(out, x, count)
+        case .geluTanh: Scalar.geluTanh(out, x, count)
+        case .silu: Scalar.silu(out, x, count)
+        }
+    }
+
     /// Writes `gradient · f′`, with f′ by `saved`: the result or the argument.
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int)
+    func differentiate<Scalar: KernelScalar>(
+        _ out: UnsafeMutablePointer<Scalar>, _ saved: UnsafePointer<Scalar>, _ gradient: UnsafePointer<Scalar>,
+        _ count: Int
+    ) {
+        switch self {
+        case .relu: Scalar.reluGradient(out, saved, gradient, count)
+        case .tanh: Scalar.tanhGradient(out, saved, gradient, count)
+        case .sigmoid: Scalar.sigmoidGradient(out, saved, gradient, count)
+        case .gelu: Scalar.geluGradient(out, saved, gradient, count)
+        case .geluTanh: Scalar.geluTanhGradient(out, saved, gradient, count)
+        case .silu: Scalar.siluGradient(out, saved, gradient, count)
+        }
+    }
 }
 
-private typealias Mutable<Scalar> = UnsafeMutablePointer<Scalar>
-private typealias Constant<Scalar> = UnsafePointer<Scalar>
-
-private func activated<Function: Activation>(_ x: Tensor, by function: Function.Type) -> Tensor {
+private func activated(_ x: Tensor, by function: Activation) -> Tensor {
     x.elementType == .float64
         ? activated(x, by: function, as: Double.self) : activated(x, by: function, as: Float.self)
 }
 
-private func activated<Function: Activation, Scalar: KernelScalar>(
-    _ x: Tensor, by function: Function.Type, as type: Scalar.Type
-) -> Tensor {
+private func activated<Scalar: KernelScalar>(_ x: Tensor, by function: Activation, as type: Scalar.Type) -> Tensor {
     let input = x.detached.converted(to: Scalar.elementType).contiguous()
     let result = Tensor(uninitialized: x.shape, elementType: Scalar.elementType)
     let (out, source) = (result.pointer(as: Scalar.self), UnsafePointer(input.pointer(as: Scalar.self)))
     forEachPiece(of: input.elementCount, by: 4096) { range in
-        Function.apply(out + range.lowerBound, source + range.lowerBound, range.count)
+        function.apply(out + range.lowerBound, source + range.lowerBound, range.count)
     }
     withExtendedLifetime(input) {}
-    let saved = Function.isDifferentiatedByResult ? result : input
+    let saved = function.isDifferentiatedByResult ? result : input
     return result.recorded(from: [x]) { gradient, _ in
         let gradient = gradient.contiguous()
         let inputGradient = Tensor(uninitialized: saved.shape, elementType: Scalar.elementType)
@@ -80,96 +107,9 @@ private func activated<Function: Activation, Scalar: KernelScalar>(
         let numbers = UnsafePointer(saved.pointer(as: Scalar.self))
         forEachPiece(of: saved.elementCount, by: 4096) { range in
             let start = range.lowerBound
-            Function.differentiate(out + start, numbers + start, gradients + start, range.count)
+            function.differentiate(out + start, numbers + start, gradients + start, range.count)
         }
         withExtendedLifetime((gradient, saved)) {}
         return [inputGradient]
-    }
-}
-
-// MARK: - The functions
-
-private enum ReLU: Activation {
-    // The result is above 0 where the argument is, and is kept anyway by what comes next.
-    static let isDifferentiatedByResult = true
-
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
-        Scalar.relu(out, x, count)
-    }
-
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
-    ) {
-        Scalar.reluGradient(out, saved, gradient, count)
-    }
-}
-
-private enum HyperbolicTangent: Activation {
-    static let isDifferentiatedByResult = true
-
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
-        Scalar.tanh(out, x, count)
-    }
-
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
-    ) {
-        Scalar.tanhGradient(out, saved, gradient, count)
-    }
-}
-
-private enum Sigmoid: Activation {
-    static let isDifferentiatedByResult = true
-
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
-        Scalar.sigmoid(out, x, count)
-    }
-
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
-    ) {
-        Scalar.sigmoidGradient(out, saved, gradient, count)
-    }
-}
-
-private enum GELU: Activation {
-    static let isDifferentiatedByResult = false
-
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
-        Scalar.gelu(out, x, count)
-    }
-
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
-    ) {
-        Scalar.geluGradient(out, saved, gradient, count)
-    }
-}
-
-private enum GELUTanh: Activation {
-    static let isDifferentiatedByResult = false
-
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
-        Scalar.geluTanh(out, x, count)
-    }
-
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
-    ) {
-        Scalar.geluTanhGradient(out, saved, gradient, count)
-    }
-}
-
-private enum SiLU: Activation {
-    static let isDifferentiatedByResult = false
-
-    static func apply<Scalar: KernelScalar>(_ out: Mutable<Scalar>, _ x: Constant<Scalar>, _ count: Int) {
-        Scalar.silu(out, x, count)
-    }
-
-    static func differentiate<Scalar: KernelScalar>(
-        _ out: Mutable<Scalar>, _ saved: Constant<Scalar>, _ gradient: Constant<Scalar>, _ count: Int
-    ) {
-        Scalar.siluGradient(out, saved, gradient, count)
     }
 }

@@ -207,8 +207,6 @@ typedef struct {
     void (*subtract)(float *out, const float *x, const float *y, size_t count);
     /// out = x · y
     void (*multiply)(float *out, const float *x, const float *y, size_t count);
-    /// In place sum = sum + factor · x.
-    void (*add_scaled)(float *sum, const float *x, float factor, size_t count);
     /// In place sum[c] = sum[c] + Σ_r x[r * x_stride + c], over r in 0..<rows in ascending order.
     void (*column_sums)(float *sum, const float *x, size_t x_stride, size_t rows, size_t columns);
     /// Σ x², in float64. The vector versions add in an order of their own.
@@ -330,7 +328,6 @@ typedef struct {
     void (*add)(double *out, const double *x, const double *y, size_t count);
     void (*subtract)(double *out, const double *x, const double *y, size_t count);
     void (*multiply)(double *out, const double *x, const double *y, size_t count);
-    void (*add_scaled)(double *sum, const double *x, double factor, size_t count);
     void (*column_sums)(double *sum, const double *x, size_t x_stride, size_t rows, size_t columns);
     double (*sum_of_squares)(const double *x, size_t count);
     void (*adam_step)(double *parameter, const double *gradient, double *first, double *second, size_t count,

@@ -531,15 +531,11 @@ private struct RunLog {
 
     /// Opens both; `step` is that of the checkpoint that the run goes on from, and `nil` begins anew.
     init(folder: String, resumingFrom step: Int?) throws(TrainingRunError) {
-        do {
-            metrics = try MetricsWriter("\(folder)/metrics.jsonl", resumingFrom: step)
-            events = try TensorBoardEventWriter(folder: "\(folder)/events", resumingFrom: step)
-        } catch let error as MetricsError {
-            throw .metrics(error)
-        } catch let error as FileError {
-            throw .file(error)
-        } catch {
-            throw .invalidSettings(reason: "\(error)")
+        (metrics, events) = try Self.logging {
+            (
+                try MetricsWriter("\(folder)/metrics.jsonl", resumingFrom: step),
+                try TensorBoardEventWriter(folder: "\(folder)/events", resumingFrom: step)
+            )
         }
     }
 
@@ -553,22 +549,23 @@ private struct RunLog {
     }
 
     func write(step: Int, _ values: [(name: String, value: Double)]) throws(TrainingRunError) {
-        do {
+        try Self.logging {
             try metrics.write(step: step, values)
             try events.write(step: step, values)
-        } catch let error as MetricsError {
-            throw .metrics(error)
-        } catch let error as FileError {
-            throw .file(error)
-        } catch {
-            throw .invalidSettings(reason: "\(error)")
         }
     }
 
     func synchronize() throws(TrainingRunError) {
-        do {
+        try Self.logging {
             try metrics.synchronize()
             try events.synchronize()
+        }
+    }
+
+    /// Returns what `body` returns; what it throws becomes the run's error.
+    private static func logging<Result>(_ body: () throws -> Result) throws(TrainingRunError) -> Result {
+        do {
+            return try body()
         } catch let error as MetricsError {
             throw .metrics(error)
         } catch let error as FileError {

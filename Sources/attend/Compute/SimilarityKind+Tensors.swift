@@ -1,18 +1,9 @@
-import ArgumentParser
 import Attention
+import SequenceModels
 
-/// The similarity measures that the command knows by name.
-enum SimilarityChoice: String, CaseIterable, ExpressibleByArgument {
-    case scaledDot = "scaled-dot"
-    case dot
-    case general
-    case additive
-    case linearAdditive = "linear-additive"
-    case cosine
-    case euclidean
-    case gaussian
-    case laplacian
+// The measures by name, on the tensors of a file.
 
+extension SimilarityKind {
     /// The tensors that the measure takes from the file; `score_bias` may be absent.
     var tensorNames: [String] {
         switch self {
@@ -35,7 +26,7 @@ enum SimilarityChoice: String, CaseIterable, ExpressibleByArgument {
     func measure(
         scale: Double?, temperature: Double?, bandwidth: Double?, tensors: [String: Tensor]
     ) throws -> any Similarity {
-        let options: [(name: String, value: Double?, measures: [SimilarityChoice])] = [
+        let options: [(name: String, value: Double?, measures: [SimilarityKind])] = [
             ("--scale", scale, [.scaledDot, .dot, .euclidean]), ("--temperature", temperature, [.cosine]),
             ("--bandwidth", bandwidth, [.gaussian, .laplacian]),
         ]

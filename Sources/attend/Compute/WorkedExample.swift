@@ -1,5 +1,6 @@
 import Attention
 import Foundation
+import SequenceModels
 
 /// The sentence "The FBI is chasing" with vectors of three numbers: every step on one screen.
 ///
@@ -13,7 +14,7 @@ struct WorkedExample {
     private let measure: any Similarity
     private let name: String
 
-    init(similarity: SimilarityChoice, scale: Double?, temperature: Double?, bandwidth: Double?) throws {
+    init(similarity: SimilarityKind, scale: Double?, temperature: Double?, bandwidth: Double?) throws {
         guard similarity.tensorNames.isEmpty else {
             throw CommandFailure.usage(
                 "--example has no weights for \(similarity.rawValue). Choose a measure without weights, or give a file."
