@@ -66,7 +66,10 @@ public struct Optimizer: Sendable {
     ///   - layer: Whose parameters to change.
     ///   - gradients: One per parameter, in the order that they are visited.
     ///   - learningRate: At least 0.
-    public mutating func step<Model: Layer>(_ layer: inout Model, gradients: [Tensor], learningRate: Double) {
+    ///   - gradientScale: Multiplies the gradients: see ``gradientScale(norm:maximumNorm:)``.
+    public mutating func step<Model: Layer>(
+        _ layer: inout Model, gradients: [Tensor], learningRate: Double, gradientScale: Double = 1
+    ) {
         stepCount += 1
         if moments.isEmpty {
             moments = (0..<kind.momentCount).map { _ in gradients.map { Tensor(zeros: $0.shape) } }
@@ -85,26 +88,44 @@ public struct Optimizer: Sendable {
             switch kind {
             case .sgd(let momentum):
                 if momentum == 0 {
-                    parameter.sgdStep(gradient: gradient, learningRate: learningRate)
+                    parameter.sgdStep(
+                        gradient: gradient, learningRate: learningRate, gradientScale: gradientScale)
                 } else {
                     parameter.sgdStep(
-                        gradient: gradient, velocity: &first[index], learningRate: learningRate, momentum: momentum)
+                        gradient: gradient, velocity: &first[index], learningRate: learningRate,
+                        momentum: momentum, gradientScale: gradientScale)
                 }
             case .adam(let beta1, let beta2, let epsilon):
                 parameter.adamStep(
                     gradient: gradient, firstMoment: &first[index], secondMoment: &second[index],
                     learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: 0,
-                    stepCount: stepCount)
+                    stepCount: stepCount, gradientScale: gradientScale)
             case .adamW(let beta1, let beta2, let epsilon, let weightDecay):
                 parameter.adamStep(
                     gradient: gradient, firstMoment: &first[index], secondMoment: &second[index],
                     learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
-                    weightDecay: decays(name, parameter.shape) ? weightDecay : 0, stepCount: stepCount)
+                    weightDecay: decays(name, parameter.shape) ? weightDecay : 0, stepCount: stepCount,
+                    gradientScale: gradientScale)
             }
             index += 1
         }
         moments = Array([first, second].prefix(kind.momentCount))
         require(index == gradients.count, "There are \(gradients.count) gradients for \(index) parameters.")
+    }
+}
+
+extension Optimizer {
+    /// Returns what gradients are multiplied by so that their norm does not exceed a limit.
+    ///
+    /// - Parameters:
+    ///   - norm: Of all gradients together: see ``globalNorm(_:)``.
+    ///   - maximumNorm: The largest norm to let through; above 0.
+    /// - Returns: At most 1; 1 where the norm is NaN.
+    public static func gradientScale(norm: Double, maximumNorm: Double) -> Double {
+        require(maximumNorm > 0, "The largest norm is \(maximumNorm); it must be above 0.")
+        // PyTorch's 1e-6 keeps the quotient finite.
+        let factor = maximumNorm / (norm + 1e-6)
+        return factor < 1 ? factor : 1
     }
 }
 
@@ -119,10 +140,8 @@ public struct Optimizer: Sendable {
 /// - Returns: The norm before, summed in `Double` in a fixed order; NaN or infinite where a gradient is.
 @discardableResult
 public func clipByGlobalNorm(_ gradients: inout [Tensor], maximumNorm: Double) -> Double {
-    require(maximumNorm > 0, "The largest norm is \(maximumNorm); it must be above 0.")
     let norm = globalNorm(gradients)
-    // PyTorch's 1e-6 keeps the quotient finite.
-    let factor = maximumNorm / (norm + 1e-6)
+    let factor = Optimizer.gradientScale(norm: norm, maximumNorm: maximumNorm)
     if factor < 1 {
         for index in gradients.indices { gradients[index].scale(by: factor) }
     }

@@ -128,13 +128,15 @@ public struct Trainer<Model: SequenceModel>: Sendable {
                 for index in gradients.indices { gradients[index].add(part.gradients[index]) }
             }
         }
-        let norm =
-            plan.maximumGradientNorm.map { clipByGlobalNorm(&gradients, maximumNorm: $0) } ?? globalNorm(gradients)
+        let norm = globalNorm(gradients)
         guard loss.isFinite && norm.isFinite else {
             throw .notFinite(step: stepCount + 1, loss: loss, gradientNorm: norm)
         }
         let learningRate = plan.learningRate * plan.schedule.factor(progress: progress, warmUp: plan.warmUp)
-        optimizer.step(&model, gradients: gradients, learningRate: learningRate)
+        // Clipped as they are used, not in a pass of their own.
+        optimizer.step(
+            &model, gradients: gradients, learningRate: learningRate,
+            gradientScale: plan.maximumGradientNorm.map { Optimizer.gradientScale(norm: norm, maximumNorm: $0) } ?? 1)
         return Report(
             step: stepCount, loss: loss, gradientNorm: norm, learningRate: learningRate, tokenCount: tokenCount)
     }
