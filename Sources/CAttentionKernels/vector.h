@@ -948,6 +948,8 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     ENCODE_EACH(bfloat16_from_lanes);
 }
 
+#include "products.h"
+
 // MARK: - Table
 
 const sattn_kernels TABLE = {
@@ -957,6 +959,10 @@ const sattn_kernels TABLE = {
     .tile_columns = TILE_VECTORS * LANES,
     .product_packed = product_packed,
     .transpose = transpose,
+    .product_transposed = product_transposed,
+    .transpose_stored = transpose_stored,
+    .product_packed_bfloat16 = product_packed_bfloat16,
+    .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
     .additive = additive,

@@ -118,6 +118,31 @@ typedef struct {
     ///   avx512   1,500  16 × 16, in four
     void (*transpose)(float *out, size_t out_stride, const float *x, size_t x_stride, size_t rows,
                       size_t columns);
+    /// `product` with b turned, as the weights of a layer lie, for few rows:
+    ///
+    ///     out[r * out_stride + c] = start[r * start_stride + c] + Σ_k a[r * a_stride + k] · b[c * b_stride + k]
+    ///
+    /// `b` is stored as `type`, float32, float16 or bfloat16, of any alignment; `start` is as for `product_packed`.
+    /// The bits are those of `product` with b turned and decoded.
+    void (*product_transposed)(float *out, size_t out_stride, const float *start, size_t start_stride,
+                               const float *a, size_t a_stride, const void *b, sattn_weight_type type,
+                               size_t b_stride, size_t rows, size_t columns, size_t depth);
+    /// `transpose` of a matrix stored as `type`, float32, float16 or bfloat16, of any alignment.
+    void (*transpose_stored)(float *out, size_t out_stride, const void *x, sattn_weight_type type,
+                             size_t x_stride, size_t rows, size_t columns);
+    /// `product_packed` of bfloat16 numbers, with sums in float32. Numbers 2k and 2k + 1 of a row of `a`, and of a
+    /// column of b, make up a pair, in a word of a panel whose first number is the lower half: `panels` is the
+    /// transpose of b's columns, word by word. Adds to what `out` holds if `continues`.
+    ///
+    /// A sum goes through the pairs in ascending order, and in each through the second product first, with a rounding
+    /// after each. (With AVX-512 BF16, numbers below the normal ones count as 0.)
+    void (*product_packed_bfloat16)(float *out, size_t out_stride, bool continues, const uint16_t *a,
+                                    size_t a_stride, const uint32_t *panels, size_t panel_stride, size_t rows,
+                                    size_t columns, size_t pairs);
+    /// The same bits, for few rows, with `b` as it lies: its row c is column c of the product.
+    void (*product_transposed_bfloat16)(float *out, size_t out_stride, const uint16_t *a, size_t a_stride,
+                                        const uint16_t *b, size_t b_stride, size_t rows, size_t columns,
+                                        size_t pairs);
     /// op(a, b) = (a - b)²
     void (*squared_distance)(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
                              size_t b_stride, size_t rows, size_t columns, size_t depth);
@@ -300,6 +325,9 @@ typedef struct {
     size_t tile_columns;
     void (*transpose)(double *out, size_t out_stride, const double *x, size_t x_stride, size_t rows,
                       size_t columns);
+    void (*product_transposed)(double *out, size_t out_stride, const double *start, size_t start_stride,
+                               const double *a, size_t a_stride, const double *b, size_t b_stride, size_t rows,
+                               size_t columns, size_t depth);
     void (*squared_distance)(double *out, size_t out_stride, const double *a, size_t a_stride, const double *b,
                              size_t b_stride, size_t rows, size_t columns, size_t depth);
     void (*absolute_distance)(double *out, size_t out_stride, const double *a, size_t a_stride, const double *b,
