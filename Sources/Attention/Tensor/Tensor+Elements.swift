@@ -68,10 +68,33 @@ extension Tensor {
         }
     }
 
+    /// Copies words of 4 bytes by blocks that are turned in registers, where it is not the last axis along which they lie
+    /// side by side, as in images whose channels move; else does nothing and returns `false`.
+    private func copyTurned(to result: Tensor) -> Bool {
+        guard rank >= 2, let last = strides.last, last > 1, let axis = strides.dropLast().firstIndex(of: 1),
+            shape[axis] >= 4 && shape[rank - 1] >= 4
+        else { return false }
+        let outer = shape.indices.filter { $0 != axis && $0 != rank - 1 }
+        // Safe: bits are moved, whatever they mean; each item has its own places.
+        let (source, out) = (pointer(as: Float.self), result.pointer(as: Float.self))
+        parallel(outer.reduce(1) { $0 * shape[$1] }) { item in
+            var (rest, from, to) = (item, 0, 0)
+            for index in outer.reversed() {
+                from += rest % shape[index] * strides[index]
+                to += rest % shape[index] * result.strides[index]
+                rest /= shape[index]
+            }
+            Kernels.current.transpose(
+                out + to, result.strides[axis], source + from, last, shape[rank - 1], shape[axis])
+        }
+        return true
+    }
+
     func copied(to newType: ElementType) -> Tensor {
         let result = Tensor(uninitialized: shape, elementType: newType)
         var out = result.base
         if newType == elementType {
+            if elementType.byteCount == 4 && copyTurned(to: result) { return result }
             forEachRow { row in
                 if row.stride == 1 {
                     out.copyMemory(from: row.base, byteCount: row.count * elementType.byteCount)

@@ -131,4 +131,24 @@ import Testing
             #expect(Tensor(zeros: [1000]).floats.allSatisfy { $0 == 0 })
         }
     }
+
+    // Words of four bytes are turned in blocks, others one by one.
+    @Test(arguments: [ElementType.float32, .float64, .bfloat16])
+    func `copies of permuted tensors have their elements`(type: ElementType) {
+        let (batch, channels, height, width) = (3, 19, 5, 17)
+        let numbers = (0..<batch * channels * height * width).map { Float($0 % 251) }
+        let first = Tensor(numbers, shape: [batch, channels, height, width]).converted(to: type)
+        let last = first.transposed(1, 2).transposed(2, 3).contiguous()
+        #expect(last.isContiguous && last.shape == [batch, height, width, channels])
+        let elements = last.doubles
+        for place in elements.indices {
+            let (channel, column) = (place % channels, place / channels % width)
+            let (row, image) = (place / channels / width % height, place / channels / width / height)
+            let index = ((image * channels + channel) * height + row) * width + column
+            #expect(elements[place] == Double(numbers[index]))
+        }
+        #expect(last.transposed(2, 3).transposed(1, 2).contiguous().doubles == first.doubles)
+        let part = first.slice(axis: 1, range: 2..<13).transposed(1, 3)
+        #expect(part.contiguous().doubles == part.doubles)
+    }
 }

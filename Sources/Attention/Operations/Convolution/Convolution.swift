@@ -148,6 +148,11 @@ private struct Convolution: Sendable {
             uninitialized: [batch, outputHeight, outputWidth, outputs], elementType: Scalar.elementType)
         let x = input.pointer(as: Scalar.self)
         let (out, start) = (result.pointer(as: Scalar.self), bias?.pointer(as: Scalar.self))
+        if areTapsGathered && canMeetZeros(kernels.numbers, as: type) {
+            gatherTaps(x, kernels.numbers, start, into: out)
+            withExtendedLifetime((input, kernels, bias)) {}
+            return result
+        }
         forEachPiece(rows: outputHeight, columns: outputWidth) { image, lane, row, columns in
             let first = (image * outputHeight + row) * outputWidth
             for column in columns {
@@ -172,6 +177,92 @@ private struct Convolution: Sendable {
         }
         withExtendedLifetime((input, kernels, bias)) {}
         return result
+    }
+
+    // MARK: - Small images
+
+    /// Whether a row of outputs is too short to be a product of its own for each element of the kernel.
+    private var areTapsGathered: Bool { !isDepthwise && taps > 1 && outputWidth < 48 && laneChannels <= 64 }
+
+    /// Whether zeros of the padding may be multiplied: an infinite weight would make NaN of them.
+    private func canMeetZeros<Scalar: KernelScalar>(_ kernels: Tensor, as type: Scalar.Type) -> Bool {
+        let numbers = UnsafeBufferPointer(start: kernels.pointer(as: Scalar.self), count: kernels.elementCount)
+        return numbers.allSatisfy(\.isFinite)
+    }
+
+    /// Computes the output by copying what each output meets into a row, zeros for the padding, and one product for many
+    /// rows of outputs: the sums are the same, in the same order, and products with zeros beside them.
+    private func gatherTaps<Scalar: KernelScalar>(
+        _ x: UnsafePointer<Scalar>, _ kernels: Tensor, _ bias: UnsafePointer<Scalar>?,
+        into out: UnsafeMutablePointer<Scalar>
+    ) {
+        let depth = taps * laneChannels
+        // kernels: [lanes, taps, O / G, C / G]; the product wants [taps · C / G, O / G].
+        let matrices = (0..<lanes).map { lane in
+            let turned = Tensor(uninitialized: [depth, laneOutputs], elementType: Scalar.elementType)
+            for tap in 0..<taps {
+                Scalar.transpose(
+                    turned.pointer(as: Scalar.self) + tap * laneChannels * laneOutputs, laneOutputs,
+                    kernels.pointer(as: Scalar.self) + (lane * taps + tap) * kernelSize, laneChannels, laneOutputs,
+                    laneChannels)
+            }
+            return PackedMatrix(
+                MatrixOperand(rows: UnsafePointer(turned.pointer(as: Scalar.self)), rowStride: laneOutputs),
+                depth: depth, columns: laneOutputs)
+        }
+        let rowsOfImages = batch * outputHeight
+        // As many rows of outputs as fill a block of a product, and stay in the second-level cache.
+        let length = max(1, min(96 / max(1, outputWidth), (64 << 10) / max(1, depth * outputWidth)))
+        parallel(blocks(of: rowsOfImages, by: length) * lanes) { item in
+            let lane = item % lanes
+            let rows = range(item / lanes, by: length, upTo: rowsOfImages)
+            withUnsafeTemporaryAllocation(of: Scalar.self, capacity: rows.count * outputWidth * depth) { buffer in
+                guard let gathered = buffer.baseAddress else { return }
+                for row in rows {
+                    gather(
+                        x + lane * laneChannels, image: row / outputHeight, row: row % outputHeight,
+                        into: gathered + (row - rows.lowerBound) * outputWidth * depth)
+                }
+                multiply(
+                    MatrixOperand(rows: UnsafePointer(gathered), rowStride: depth), matrices[lane],
+                    rows: rows.count * outputWidth,
+                    into: out + rows.lowerBound * outputWidth * outputs + lane * laneOutputs, outStride: outputs,
+                    bias: bias.map { $0 + lane * laneOutputs })
+            }
+        }
+    }
+
+    /// Copies what the outputs of a row meet, one after the other, element of the kernel by element.
+    private func gather<Scalar: KernelScalar>(
+        _ x: UnsafePointer<Scalar>, image: Int, row: Int, into gathered: UnsafeMutablePointer<Scalar>
+    ) {
+        let (count, depth) = (laneChannels, taps * laneChannels)
+        // Elements of the kernel that meet neighbours along the width are copied at once.
+        let areNeighbours = horizontal.dilation == 1 && lanes == 1
+        for k in 0..<kernelHeight {
+            let y = vertical.input(of: k, output: row)
+            let inputs = x + (image * height + y) * width * channels
+            for column in 0..<outputWidth {
+                let target = gathered + column * depth + k * kernelWidth * count
+                let first = horizontal.input(of: 0, output: column)
+                guard 0..<height ~= y else {
+                    target.update(repeating: 0, count: kernelWidth * count)
+                    continue
+                }
+                if areNeighbours && first >= 0 && first + kernelWidth <= width {
+                    target.update(from: inputs + first * channels, count: kernelWidth * count)
+                    continue
+                }
+                for l in 0..<kernelWidth {
+                    let met = horizontal.input(of: l, output: column)
+                    if 0..<width ~= met {
+                        (target + l * count).update(from: inputs + met * channels, count: count)
+                    } else {
+                        (target + l * count).update(repeating: 0, count: count)
+                    }
+                }
+            }
+        }
     }
 
     /// Returns the gradient of the input, from the output's.
