@@ -73,10 +73,33 @@ func multiplyBFloat16(
         return
     }
     // Panels are transposes of words, two numbers each, whatever their bits mean as a float.
-    let panels = TensorStorage(byteCount: blocks(of: columns, by: width) * width * pairs * MemoryLayout<UInt32>.stride)
-    let words = panels.base.assumingMemoryBound(to: Float.self)
     let pairBlock = 256
     let pairBlocks = max(1, blocks(of: pairs, by: pairBlock))
+    if rows <= ProductBlock.rowsOfOneBlock && columns >= 4 * ComputeThreads.count * width {
+        parallel(blocks(of: columns, by: width)) { item in
+            let n = range(item, by: width, upTo: columns)
+            let source = UnsafeRawPointer(right.start + n.lowerBound * right.stride).assumingMemoryBound(to: Float.self)
+            withUnsafeTemporaryAllocation(
+                byteCount: width * pairBlock * MemoryLayout<UInt32>.stride, alignment: BufferPool.alignment
+            ) { buffer in
+                guard let panel = buffer.baseAddress else { return }
+                store(0..<rows, n) { sums in
+                    for block in 0..<pairBlocks {
+                        let k = range(block, by: pairBlock, upTo: pairs)
+                        Float.transpose(
+                            panel.assumingMemoryBound(to: Float.self), width, source + k.lowerBound, pairs, n.count,
+                            k.count)
+                        Kernels.current.product_packed_bfloat16(
+                            sums, n.count, block > 0, left.start + 2 * k.lowerBound, left.stride,
+                            panel.assumingMemoryBound(to: UInt32.self), 0, rows, n.count, k.count)
+                    }
+                }
+            }
+        }
+        return
+    }
+    let panels = TensorStorage(byteCount: blocks(of: columns, by: width) * width * pairs * MemoryLayout<UInt32>.stride)
+    let words = panels.base.assumingMemoryBound(to: Float.self)
     parallel(blocks(of: columns, by: width) * pairBlocks) { item in
         let n = range(item / pairBlocks, by: width, upTo: columns)
         let k = range(item % pairBlocks, by: pairBlock, upTo: pairs)
@@ -89,7 +112,7 @@ func multiplyBFloat16(
     let columnBlock = 4 * width
     let columnBlocks = blocks(of: columns, by: columnBlock)
     let wantedRowBlocks = blocks(of: 8 * ComputeThreads.count, by: max(1, columnBlocks))
-    let rowBlock = min(max(24, blocks(of: rows, by: 6 * wantedRowBlocks) * 6), 96)
+    let rowBlock = min(max(24, blocks(of: rows, by: 6 * wantedRowBlocks) * 6), ProductBlock.rows)
     let rowBlocks = blocks(of: rows, by: rowBlock)
     parallel(rowBlocks * columnBlocks) { item in
         let m = range(item % rowBlocks, by: rowBlock, upTo: rows)
