@@ -61,6 +61,22 @@ const sattn_kernels *sattn_kernels_named(const char *name) {
     return NULL;
 }
 
+bool sattn_has_bfloat16(void) {
+#if defined(__x86_64__)
+    return sattn_kernels_named("avx512") != NULL && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+bool sattn_has_int8(void) {
+#if defined(__x86_64__)
+    return sattn_kernels_named("avx512") != NULL && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
 const sattn_kernels_float64 *sattn_kernels_float64_current(void) {
     return &sattn_table_float64;
 }

@@ -360,6 +360,25 @@ const sattn_kernels *sattn_kernels_named(const char *name);
 /// The float64 kernels.
 const sattn_kernels_float64 *sattn_kernels_float64_current(void);
 
+/// Whether this processor multiplies bfloat16 (AVX-512 BF16).
+bool sattn_has_bfloat16(void);
+
+/// Whether this processor multiplies signed and unsigned bytes (AVX-512 VNNI).
+bool sattn_has_int8(void);
+
+// MARK: - Peaks
+
+/// Runs chains of the fastest multiply-adds of float32 that this processor has, whatever ATTENTION_KERNELS says,
+/// without touching memory, and returns the operations done (two per multiply-add): to be timed. 0, and nothing
+/// done, where there are no vectors.
+size_t sattn_peak_float32(size_t rounds);
+/// As `sattn_peak_float32`, with products of bfloat16 added in float32; 0 where the processor has none.
+size_t sattn_peak_bfloat16(size_t rounds);
+/// As `sattn_peak_float32`, with products of bytes added in int32; 0 where the processor has none.
+size_t sattn_peak_int8(size_t rounds);
+/// Reads whole blocks of 512 bytes, and returns the sum of their 8-byte words: to be timed.
+uint64_t sattn_read(const void *source, size_t byte_count);
+
 // MARK: - Threads
 
 /// Calls body(context, i) once for each i in 0..<count, on the pool's threads and the caller's, and returns
