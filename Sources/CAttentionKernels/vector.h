@@ -948,6 +948,8 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     ENCODE_EACH(bfloat16_from_lanes);
 }
 
+#include "flash.h"
+
 // MARK: - Table
 
 const sattn_kernels TABLE = {
@@ -957,6 +959,8 @@ const sattn_kernels TABLE = {
     .tile_columns = TILE_VECTORS * LANES,
     .product_packed = product_packed,
     .transpose = transpose,
+    .attend = attend,
+    .divide_rows = divide_rows,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
     .additive = additive,
