@@ -53,4 +53,22 @@ static inline __attribute__((always_inline)) __m512 exp_below(__m512 x) {
 
 #pragma clang attribute pop
 
+// For processors with AVX-512 BF16, which the table above does without.
+
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,f16c,fma,avx2"))), apply_to = function)
+
+#define PAIRS(name) name##_by_instruction
+#define ADD_PAIRS(sum, x, y) (lanes) _mm512_dpbf16_ps((__m512)(sum), (__m512bh)(x), (__m512bh)(y))
+#include "pairs.h"
+#undef PAIRS
+#undef ADD_PAIRS
+
+#pragma clang attribute pop
+
+void sattn_use_avx512_bf16(sattn_kernels *table) {
+    table->product_packed_bfloat16 = product_packed_bfloat16_by_instruction;
+    table->product_transposed_bfloat16 = product_transposed_bfloat16_by_instruction;
+}
+
 #endif

@@ -21,7 +21,13 @@ static void choose(void) {
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
                   && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (avx512) available[available_count++] = &sattn_table_avx512;
+    if (avx512) {
+        // What a processor with AVX-512 may lack takes the place of what does without it.
+        static sattn_kernels table;
+        table = sattn_table_avx512;
+        if (__builtin_cpu_supports("avx512bf16")) sattn_use_avx512_bf16(&table);
+        available[available_count++] = &table;
+    }
     if (avx2) available[available_count++] = &sattn_table_avx2;
 #elif defined(__aarch64__)
     available[available_count++] = &sattn_table_neon;

@@ -133,6 +133,69 @@ static void decode(float *out, const void *source, sattn_weight_type type, size_
     }
 }
 
+static float number_at(const void *source, sattn_weight_type type, size_t index) {
+    float number;
+    size_t size = type == SATTN_FLOAT32 ? 4 : 2;
+    decode(&number, (const uint8_t *)source + index * size, type, 1);
+    return number;
+}
+
+static void product_transposed(float *out, size_t out_stride, const float *start, size_t start_stride,
+                               const float *a, size_t a_stride, const void *b, sattn_weight_type type,
+                               size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    if (type == SATTN_FLOAT32 && (uintptr_t)b % sizeof(float) == 0) {
+        product_transposed_float32(out, out_stride, start, start_stride, a, a_stride, b, b_stride, rows, columns,
+                                   depth);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float sum = start == NULL ? 0 : start[r * start_stride + c];
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * number_at(b, type, c * b_stride + k);
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void transpose_stored(float *out, size_t out_stride, const void *x, sattn_weight_type type,
+                             size_t x_stride, size_t rows, size_t columns) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) out[c * out_stride + r] = number_at(x, type, r * x_stride + c);
+}
+
+static float add_pair(float sum, const uint16_t *x, const uint16_t *y) {
+    sum += float_from_bits((uint32_t)x[1] << 16) * float_from_bits((uint32_t)y[1] << 16);
+    return sum + float_from_bits((uint32_t)x[0] << 16) * float_from_bits((uint32_t)y[0] << 16);
+}
+
+static void product_transposed_bfloat16(float *out, size_t out_stride, const uint16_t *a, size_t a_stride,
+                                        const uint16_t *b, size_t b_stride, size_t rows, size_t columns,
+                                        size_t pairs) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float sum = 0;
+            for (size_t k = 0; k < pairs; k++)
+                sum = add_pair(sum, a + r * a_stride + 2 * k, b + c * b_stride + 2 * k);
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void product_packed_bfloat16(float *out, size_t out_stride, bool continues, const uint16_t *a,
+                                    size_t a_stride, const uint32_t *panels, size_t panel_stride, size_t rows,
+                                    size_t columns, size_t pairs) {
+    const size_t width = TILE_COLUMNS_float32;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            const uint32_t *pair = panels + c / width * panel_stride + c % width;
+            const uint16_t *left = a + r * a_stride;
+            float sum = continues ? out[r * out_stride + c] : 0;
+            for (size_t k = 0; k < pairs; k++, pair += width) {
+                uint16_t right[2] = {(uint16_t)*pair, (uint16_t)(*pair >> 16)};
+                sum = add_pair(sum, left + 2 * k, right);
+            }
+            out[r * out_stride + c] = sum;
+        }
+}
+
 static void encode_float16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = float16_from_float(x[i]);
 }
@@ -152,6 +215,10 @@ const sattn_kernels sattn_table_scalar = {
     .transpose = transpose_float32,
     .attend = attend_float32,
     .divide_rows = divide_rows_float32,
+    .product_transposed = product_transposed,
+    .transpose_stored = transpose_stored,
+    .product_packed_bfloat16 = product_packed_bfloat16,
+    .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance_float32,
     .absolute_distance = absolute_distance_float32,
     .additive = additive_float32,
@@ -198,6 +265,7 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .transpose = transpose_float64,
     .attend = attend_float64,
     .divide_rows = divide_rows_float64,
+    .product_transposed = product_transposed_float64,
     .squared_distance = squared_distance_float64,
     .absolute_distance = absolute_distance_float64,
     .additive = additive_float64,

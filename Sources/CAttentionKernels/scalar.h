@@ -171,6 +171,17 @@ static void NAME(divide_rows)(REAL *out, size_t out_stride, const REAL *x, size_
     }
 }
 
+static void NAME(product_transposed)(REAL *out, size_t out_stride, const REAL *start, size_t start_stride,
+                                     const REAL *a, size_t a_stride, const REAL *b, size_t b_stride, size_t rows,
+                                     size_t columns, size_t depth) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            REAL sum = start == NULL ? 0 : start[r * start_stride + c];
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * b[c * b_stride + k];
+            out[r * out_stride + c] = sum;
+        }
+}
+
 static void NAME(column_sums)(REAL *sum, const REAL *x, size_t x_stride, size_t rows, size_t columns) {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c++) sum[c] += x[r * x_stride + c];

@@ -949,6 +949,7 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
 }
 
 #include "flash.h"
+#include "products.h"
 
 // MARK: - Table
 
@@ -961,6 +962,10 @@ const sattn_kernels TABLE = {
     .transpose = transpose,
     .attend = attend,
     .divide_rows = divide_rows,
+    .product_transposed = product_transposed,
+    .transpose_stored = transpose_stored,
+    .product_packed_bfloat16 = product_packed_bfloat16,
+    .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
     .additive = additive,

@@ -174,10 +174,9 @@ public struct WeightMatrix: Sendable {
         }
     }
 
-    /// The rows as they lie, if the kernels can read them so.
-    var floatRows: UnsafePointer<Float>? {
-        let start = storage.base + byteOffset
-        guard format == .float32, Int(bitPattern: start) % 4 == 0 else { return nil }
-        return UnsafePointer(start.assumingMemoryBound(to: Float.self))
+    /// The rows as they lie, if they are numbers and no blocks; the caller keeps the matrix alive.
+    var storedOperand: StoredOperand? {
+        guard format.blockLength == 1 else { return nil }
+        return StoredOperand(start: storage.base + byteOffset, type: format.kernelType, stride: columnCount)
     }
 }

@@ -66,15 +66,26 @@ final class BufferPool: Sendable {
 
     func giveBack(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
         let size = sizeClass(byteCount)
-        let keep = state.withLock { state -> Bool in
-            guard state.keptByteCount + size <= BufferPool.keptByteLimit else { return false }
+        guard size <= BufferPool.keptByteLimit else {
+            pointer.deallocate()
+            return
+        }
+        // What is asked for now is likelier to be asked for again than what the pool was filled with long ago.
+        let released = state.withLock { state -> [UInt] in
+            var released: [UInt] = []
+            while state.keptByteCount + size > BufferPool.keptByteLimit {
+                let kept = state.free.filter { !$0.value.isEmpty }
+                guard let other = (kept.keys.first { $0 != size } ?? kept.keys.first),
+                    let address = state.free[other]?.popLast()
+                else { break }
+                state.keptByteCount -= other
+                released.append(address)
+            }
             state.free[size, default: []].append(UInt(bitPattern: pointer))
             state.keptByteCount += size
-            return true
+            return released
         }
-        if !keep {
-            pointer.deallocate()
-        }
+        for address in released { UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
     }
 
     /// Rounds up to one of eight sizes per power of two, so that nearly equal sizes share buffers at the

@@ -137,6 +137,37 @@ private struct Tallies: @unchecked Sendable {
         #expect(visits.all.allSatisfy { $0 == 800 })
     }
 
+    @Test func `a worker leaves its place to a caller beside the pool`() {
+        with(threads: 2) {
+            let (asked, started, done) = (
+                DispatchSemaphore(value: 0), DispatchSemaphore(value: 0), DispatchSemaphore(value: 0)
+            )
+            let isBeside = Visits(count: 1)
+            let beside = Thread {
+                asked.wait()
+                parallel(2) { index in
+                    guard index == 0 else { return }
+                    isBeside.visit(0)
+                    started.signal()
+                    _ = done.wait(timeout: .now() + 20)
+                }
+            }
+            beside.start()
+            let caller = pthread_self()
+            let byWorker = Visits(count: 1)
+            parallel(2_000) { index in
+                if index == 0 {
+                    asked.signal()
+                    _ = started.wait(timeout: .now() + 20)
+                }
+                if isBeside.all[0] == 1 && pthread_equal(pthread_self(), caller) == 0 { byWorker.visit(0) }
+            }
+            done.signal()
+            // It may have claimed one index before the other caller came.
+            #expect(byWorker.all[0] <= 1)
+        }
+    }
+
     @Test func `takes from one to 512 threads`() {
         with(threads: 2) {
             #expect(sattn_thread_count() == 2)

@@ -152,4 +152,68 @@ import Testing
         #expect(empty.shape == [3, 5])
         #expect(empty.floats.allSatisfy { $0 == 0 })
     }
+
+    // Few rows are multiplied by weights as they lie, more by packed ones, in one block of rows or in several.
+    @Test(arguments: [WeightMatrix.Format.float32, .float16, .bfloat16])
+    func `a row's bits do not depend on how many rows there are`(format: WeightMatrix.Format) {
+        for columns in [300, 67] {
+            let (matrix, _) = weights(format, rowCount: 71, columnCount: columns, seed: 131, misaligned: true)
+            var random = SeededGenerator(seed: 132)
+            let x = random.operand([131, columns])
+            let bias = random.operand([71])
+            for input in [x, x.converted(to: .bfloat16)] {
+                let together = matmul(input, matrix, bias: bias)
+                for rows in [0..<1, 3..<5, 17..<42, 20..<120] {
+                    let part = matmul(input.slice(axis: 0, range: rows), matrix, bias: bias)
+                    #expect(bits(part) == bits(together.slice(axis: 0, range: rows)))
+                }
+                // The tensor of the same weights, recorded or not, in whatever type they are.
+                let tensor = matrix.rows(Array(0..<71))
+                if input.elementType == .float32 {
+                    #expect(bits(linear(input, weight: tensor, bias: bias)) == bits(together))
+                }
+            }
+        }
+    }
+
+    @Test func `bfloat16 times bfloat16 is bfloat16, summed in float32`() {
+        var random = SeededGenerator(seed: 133)
+        for (rows, outputs, columns) in [
+            (1, 37, 67), (5, 131, 64), (53, 271, 1031), (101, 3, 2), (2, 5, 0), (31, 7, 0),
+        ] {
+            let x = random.operand([rows, columns]).converted(to: .bfloat16)
+            let weight = random.operand([outputs, columns]).converted(to: .bfloat16)
+            let bias = random.operand([outputs])
+            let product = linear(x, weight: weight, bias: bias)
+            #expect(product.elementType == .bfloat16 && product.shape == [rows, outputs])
+            #expect(bits(matmul(x, WeightMatrix(weight), bias: bias)) == bits(product))
+            let exact = linear(
+                x.converted(to: .float64), weight: weight.converted(to: .float64), bias: bias.converted(to: .float64))
+            let (found, expected) = (product.doubles, exact.doubles)
+            for index in found.indices {
+                // Half a unit of bfloat16, and float32's own error beside it.
+                let allowed = expected[index].magnitude * 0x1p-8 + Double(columns + 1) * 0x1p-22
+                #expect(abs(found[index] - expected[index]) <= allowed)
+            }
+            let former = ComputeThreads.count
+            defer { ComputeThreads.count = former }
+            for threads in [1, 3] {
+                ComputeThreads.count = threads
+                #expect(bits(linear(x, weight: weight, bias: bias)) == bits(product), "contract 5")
+            }
+            // A view that begins in the middle of a pair.
+            let wider = Tensor.concatenated(
+                [
+                    Tensor(zeros: [1], elementType: .float32),
+                    x.converted(to: .float32)
+                        .reshaped(to: [rows * columns]),
+                ], axis: 0
+            ).converted(to: .bfloat16)
+            let view = wider.slice(axis: 0, range: 1..<rows * columns + 1).reshaped(to: [rows, columns])
+            #expect(bits(linear(view, weight: weight, bias: bias)) == bits(product))
+        }
+        let (x, weight) = (random.operand([3, 5]), random.operand([7, 5]))
+        let tracked = linear(x.converted(to: .bfloat16), weight: weight.converted(to: .bfloat16).tracked())
+        #expect(tracked.elementType == .float32)
+    }
 }
