@@ -26,6 +26,12 @@ static inline __attribute__((always_inline)) void store_part(float *p, __m512 x,
     _mm512_mask_storeu_ps(p, (__mmask16)(0xFFFFu >> (16 - count)), x);
 }
 
+#define SIGN
+/// -1, 0 or 1; 0 for NaN.
+static inline __attribute__((always_inline)) __m512 sign(__m512 x) {
+    return _mm512_fixupimm_ps(_mm512_setzero_ps(), x, _mm512_set1_epi32((int)0xA9A9A888), 0);
+}
+
 #define TABLE sattn_table_avx512
 #define TABLE_NAME "avx512"
 #include "vector.h"

@@ -113,7 +113,8 @@ func mapped<Scalar: KernelScalar>(
         case .normalized:
             read(into: out)
             for row in rows.indices {
-                normalize(out + (row - rows.lowerBound) * dimension, dimension)
+                let place = out + (row - rows.lowerBound) * dimension
+                Scalar.normalize(place, place, dimension)
             }
         case .linear:
             guard let linear else { return }
@@ -134,14 +135,6 @@ func mapped<Scalar: KernelScalar>(
     return result
 }
 
-private func normalize<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, _ count: Int) {
-    // In Double, so that the squares of large and small elements neither overflow nor vanish.
-    var squares = 0.0
-    for index in 0..<count { squares += Double(row[index]) * Double(row[index]) }
-    let norm = squares.squareRoot()
-    for index in 0..<count { row[index] = norm == 0 ? 0 : Scalar(Double(row[index]) / norm) }
-}
-
 /// Returns `[B, G, T, F]` with each block of so many rows transposed.
 func transposed<Scalar: KernelScalar>(_ rows: Tensor, inBlocksOf size: Int, as type: Scalar.Type) -> Tensor {
     let (headCount, length, featureCount) = (rows.shape[1], rows.shape[2], rows.shape[3])
@@ -155,14 +148,7 @@ func transposed<Scalar: KernelScalar>(_ rows: Tensor, inBlocksOf size: Int, as t
         let source =
             rows.pointer(as: Scalar.self) + batch * rows.strides[0] + head * rows.strides[1]
             + keys.lowerBound * rows.strides[2]
-        // Sixteen rows at a time: their cache lines are used up before they are lost, and a line is written whole.
-        for first in stride(from: 0, to: keys.count, by: 16) {
-            for feature in 0..<featureCount {
-                for key in first..<min(first + 16, keys.count) {
-                    out[feature * keys.count + key] = source[key * rows.strides[2] + feature]
-                }
-            }
-        }
+        Scalar.transpose(out, keys.count, source, rows.strides[2], keys.count, featureCount)
     }
     return result
 }
