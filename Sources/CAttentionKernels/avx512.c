@@ -47,6 +47,12 @@ static inline __attribute__((always_inline)) __m512 exp_below(__m512 x) {
     return _mm512_maskz_scalef_ps(is_normal, p, n);
 }
 
+#define SIGN
+/// -1, 0 or 1; 0 for NaN.
+static inline __attribute__((always_inline)) __m512 sign(__m512 x) {
+    return _mm512_fixupimm_ps(_mm512_setzero_ps(), x, _mm512_set1_epi32((int)0xA9A9A888), 0);
+}
+
 #define TABLE sattn_table_avx512
 #define TABLE_NAME "avx512"
 #include "vector.h"

@@ -109,6 +109,8 @@ static void NAME(soft_cap)(REAL *x, size_t count, REAL cap) {
     for (size_t i = 0; i < count; i++) x[i] = cap * TANH(x[i] / cap);
 }
 
+#include "scalar_gradients.h"
+
 // MARK: - Products with a packed matrix
 
 enum { NAME(TILE_COLUMNS) = 64 };

@@ -636,10 +636,14 @@ INLINE lanes accumulate(operation op, lanes sum, lanes a, lanes b, lanes weight)
     switch (op) {
     case PRODUCT: return __builtin_elementwise_fma(a, b, sum);
     case SQUARED_DISTANCE: return __builtin_elementwise_fma(a - b, a - b, sum);
-    case ABSOLUTE_DISTANCE: return sum + magnitude(a - b);
+    case ABSOLUTE_DISTANCE: return __builtin_elementwise_fma(magnitude(a - b), weight, sum);
     case ADDITIVE: return __builtin_elementwise_fma(weight, tanh_lanes(a + b), sum);
     }
 }
+
+/// As a product with 1, an addition of absolute values has the same bits, and leaves the units for additions to the
+/// subtractions. Volatile, since a compiler that knows the number makes an addition of it.
+static const volatile float one = 1;
 
 /// Vectors of a block of one row: as many sums as hide the latency of one, with two of them begun in a cycle.
 enum { SINGLE_ROW_VECTORS = 8 };
@@ -656,13 +660,14 @@ INLINE void block(operation op, const float *start, size_t start_stride, const i
             const float *first = start + (size_t)r * start_stride + (size_t)v * LANES;
             sum[r][v] = start == NULL ? (lanes){0} : vectors == 1 ? load_part(first, part) : load(first);
         }
+    const lanes unit = broadcast(op == ABSOLUTE_DISTANCE ? one : 0);
     for (size_t k = 0; k < depth; k++) {
         lanes row[SINGLE_ROW_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) {
             const float *start = b + k * b_stride + (size_t)v * LANES;
             row[v] = vectors == 1 ? load_part(start, part) : load(start);
         }
-        lanes weight = op == ADDITIVE ? broadcast(weights[k]) : (lanes){0};
+        lanes weight = op == ADDITIVE ? broadcast(weights[k]) : unit;
         UNROLL for (int r = 0; r < block_rows; r++) {
             lanes left = broadcast(a[(size_t)r * a_stride + k]);
             UNROLL for (int v = 0; v < vectors; v++)
@@ -950,6 +955,7 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
 
 #include "flash.h"
 #include "products.h"
+#include "gradients.h"
 
 // MARK: - Table
 
@@ -974,6 +980,15 @@ const sattn_kernels TABLE = {
     .exp_sum = exp_sum,
     .scale = scale,
     .soft_cap = soft_cap,
+    .divide_and_dot = divide_and_dot,
+    .softmax_weights = softmax_weights,
+    .score_gradients = score_gradients,
+    .keep_between = keep_between,
+    .product_gradient = product_gradient,
+    .squared_distance_gradient = squared_distance_gradient,
+    .absolute_distance_gradient = absolute_distance_gradient,
+    .additive_gradient = additive_gradient,
+    .normalize = normalize,
     .exp = exp_each,
     .tanh = tanh_each,
     .sigmoid = sigmoid_each,

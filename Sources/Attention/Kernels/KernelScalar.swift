@@ -89,7 +89,7 @@ struct AttentionStep<Scalar> {
 }
 
 /// What the tiled operator asks of the C kernels, in `Float` and `Double`.
-protocol KernelScalar: ElementKernels, RecurrentKernels {
+protocol KernelScalar: ElementKernels, RecurrentKernels, AttentionGradientKernels {
     static var elementType: ElementType { get }
     static func attend(_ step: AttentionStep<Self>)
     /// `out[r, c] = x[r, c] / divisors[r]`

@@ -172,7 +172,8 @@ func mapped<Scalar: KernelScalar>(
         case .normalized:
             read(into: out)
             for row in rows.indices {
-                normalize(out + (row - rows.lowerBound) * dimension, dimension)
+                let place = out + (row - rows.lowerBound) * dimension
+                Scalar.normalize(place, place, dimension)
             }
         case .linear:
             guard let linear else { return }
@@ -191,14 +192,6 @@ func mapped<Scalar: KernelScalar>(
         }
     }
     return result
-}
-
-private func normalize<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, _ count: Int) {
-    // In Double, so that the squares of large and small elements neither overflow nor vanish.
-    var squares = 0.0
-    for index in 0..<count { squares += Double(row[index]) * Double(row[index]) }
-    let norm = squares.squareRoot()
-    for index in 0..<count { row[index] = norm == 0 ? 0 : Scalar(Double(row[index]) / norm) }
 }
 
 /// Returns `[B, G, T, F]` with each block of so many rows transposed.

@@ -228,6 +228,56 @@ typedef struct {
     /// In place x = cap · tanh(x / cap), for a finite cap other than 0; ±∞ becomes ±cap.
     void (*soft_cap)(float *x, size_t count, float cap);
 
+    // The way back through attention. A tile of scores has its keys along rows and its queries along columns, which
+    // lie side by side: `columns` is the stride.
+
+    /// out[r * columns + c] = x[r * x_stride + c] / divisors[r], dots[r] = Σ_c out[r * columns + c] · y[r * y_stride + c]
+    void (*divide_and_dot)(float *out, float *dots, const float *x, size_t x_stride, const float *y,
+                           size_t y_stride, const float *divisors, size_t rows, size_t columns);
+    /// In place x[r, c] = exp(factor · x[r, c] - shifts[c]).
+    void (*softmax_weights)(float *x, size_t rows, size_t columns, float factor, const float *shifts);
+    /// In place gradient[r, c] = weight[r, c] · (gradient[r, c] - deltas[c]).
+    void (*score_gradients)(float *gradient, const float *weight, size_t rows, size_t columns,
+                            const float *deltas);
+    /// In place x[r, c] = hidden unless begins[c] ≤ r < ends[c].
+    void (*keep_between)(float *x, size_t rows, size_t columns, const int32_t *begins, const int32_t *ends,
+                         float hidden);
+    /// In place out[r * out_stride + c] += Σ_k gradient[r * row_step + k * depth_step] · b[k * b_stride + c], in
+    /// ascending order of k. So one tile of gradients serves the sums over its rows and over its columns.
+    ///
+    /// Versions of this and the two below, with ns for 256 rows, 64 columns, depth 64 (Zen 5):
+    void (*product_gradient)(float *out, size_t out_stride, const float *gradient, size_t row_step,
+                             size_t depth_step, const float *b, size_t b_stride, size_t rows, size_t columns,
+                             size_t depth);
+    /// The same for gradient · (a[r * a_stride + c] - b[k * b_stride + c]).
+    ///
+    /// As fast as the product where subtractions have units of their own (Zen 5), else half as fast. As two products,
+    /// a · Σ gradient - Σ gradient · b, it would cancel: the gradients of a softmax's scores add up to 0.
+    void (*squared_distance_gradient)(float *out, size_t out_stride, const float *gradient, size_t row_step,
+                                      size_t depth_step, const float *a, size_t a_stride, const float *b,
+                                      size_t b_stride, size_t rows, size_t columns, size_t depth);
+    /// The same for gradient · sign(a[r * a_stride + c] - b[k * b_stride + c]).
+    ///
+    /// Lost in avx512: the sign by comparison instead of `vfixupimm` (5,300 against 3,800 ns for 64 rows), masked
+    /// additions instead of signs (6,900).
+    void (*absolute_distance_gradient)(float *out, size_t out_stride, const float *gradient, size_t row_step,
+                                       size_t depth_step, const float *a, size_t a_stride, const float *b,
+                                       size_t b_stride, size_t rows, size_t columns, size_t depth);
+    /// The way back through `additive`, but for the factor weights[f] of queries and keys. In place, for each pair
+    /// whose `gradient[key * query_count + query]` is not 0 (others are not read), with h = tanh(query[f] + key[f]):
+    ///
+    ///     query_sums[query, f] += gradient · (1 - h²)    key_sums[key, f] += gradient · (1 - h²)
+    ///     weight_sums[f] += gradient · h
+    ///
+    /// The sums have rows of `features`. Each runs over the others in ascending order, but for that of the weights.
+    ///
+    /// Versions, with ns for 64 queries, 64 keys, 64 features (Zen 5):
+    void (*additive_gradient)(float *query_sums, float *key_sums, float *weight_sums, const float *gradient,
+                              const float *queries, size_t query_stride, const float *keys, size_t key_stride,
+                              size_t query_count, size_t key_count, size_t features);
+    /// out = x / ‖x‖, and 0 where x is 0. The norm is a float64: squares neither overflow nor vanish. `out` may be `x`.
+    void (*normalize)(float *out, const float *x, size_t count);
+
     // Largest errors of the vector versions, in units of the last place: exp 1.0, tanh and silu 2.2, sigmoid
     // 2.4, gelu 5.1, gelu_tanh 1.7 above 0; below, where the error of its exponent counts as well, 2.6 as far
     // as -1 and 15 as far as -3.
@@ -403,6 +453,26 @@ typedef struct {
     double (*exp_sum)(double *x, size_t count, double shift);
     void (*scale)(double *x, size_t count, double factor);
     void (*soft_cap)(double *x, size_t count, double cap);
+    void (*divide_and_dot)(double *out, double *dots, const double *x, size_t x_stride, const double *y,
+                           size_t y_stride, const double *divisors, size_t rows, size_t columns);
+    void (*softmax_weights)(double *x, size_t rows, size_t columns, double factor, const double *shifts);
+    void (*score_gradients)(double *gradient, const double *weight, size_t rows, size_t columns,
+                            const double *deltas);
+    void (*keep_between)(double *x, size_t rows, size_t columns, const int32_t *begins, const int32_t *ends,
+                         double hidden);
+    void (*product_gradient)(double *out, size_t out_stride, const double *gradient, size_t row_step,
+                             size_t depth_step, const double *b, size_t b_stride, size_t rows, size_t columns,
+                             size_t depth);
+    void (*squared_distance_gradient)(double *out, size_t out_stride, const double *gradient, size_t row_step,
+                                      size_t depth_step, const double *a, size_t a_stride, const double *b,
+                                      size_t b_stride, size_t rows, size_t columns, size_t depth);
+    void (*absolute_distance_gradient)(double *out, size_t out_stride, const double *gradient, size_t row_step,
+                                       size_t depth_step, const double *a, size_t a_stride, const double *b,
+                                       size_t b_stride, size_t rows, size_t columns, size_t depth);
+    void (*additive_gradient)(double *query_sums, double *key_sums, double *weight_sums, const double *gradient,
+                              const double *queries, size_t query_stride, const double *keys, size_t key_stride,
+                              size_t query_count, size_t key_count, size_t features);
+    void (*normalize)(double *out, const double *x, size_t count);
     void (*exp)(double *out, const double *x, size_t count);
     void (*tanh)(double *out, const double *x, size_t count);
     void (*sigmoid)(double *out, const double *x, size_t count);
