@@ -26,6 +26,9 @@ static inline __attribute__((always_inline)) void store_part(float *p, __m512 x,
     _mm512_mask_storeu_ps(p, (__mmask16)(0xFFFFu >> (16 - count)), x);
 }
 
+// Replaced by `dispatch.c` where the processor has VNNI.
+#define QUANTIZED_PRODUCT sattn_quantized_product_avx2
+
 #define TABLE sattn_table_avx512
 #define TABLE_NAME "avx512"
 #include "vector.h"

@@ -11,6 +11,10 @@
 static const sattn_kernels *available[4];
 static size_t available_count;
 static const sattn_kernels *current;
+#if defined(__x86_64__)
+/// The AVX-512 kernels, with those that need more than the set that all its processors have.
+static sattn_kernels avx512_kernels;
+#endif
 static char refused[64];
 
 static void choose(void) {
@@ -21,7 +25,11 @@ static void choose(void) {
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
                   && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (avx512) available[available_count++] = &sattn_table_avx512;
+    if (avx512) {
+        avx512_kernels = sattn_table_avx512;
+        if (__builtin_cpu_supports("avx512vnni")) avx512_kernels.quantized_product = sattn_quantized_product_vnni;
+        available[available_count++] = &avx512_kernels;
+    }
     if (avx2) available[available_count++] = &sattn_table_avx2;
 #elif defined(__aarch64__)
     available[available_count++] = &sattn_table_neon;

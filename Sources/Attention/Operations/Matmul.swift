@@ -3,8 +3,9 @@ internal import CAttentionKernels
 /// Returns `x · Wᵀ + b`: each row of `x` times each row of the weights.
 ///
 /// Sums are float32 along the columns, in an order that does not depend on the number of rows: a row's result
-/// has the same bits in every batch. Where gradients are recorded, ``linear(_:weight:bias:)`` is called instead, with all
-/// weights decoded.
+/// has the same bits in every batch. With quantised weights, ``WeightMatrix/usedArithmetic`` says whether the terms are
+/// those of decoded weights or integers: then NaN and ∞ make all results of their row NaN. Where gradients are recorded,
+/// ``linear(_:weight:bias:)`` is called instead, with all weights decoded.
 ///
 /// - Parameters:
 ///   - x: `[…, columns]`, floating-point.
@@ -14,12 +15,13 @@ internal import CAttentionKernels
 /// - Precondition: The last extent of `x` is the number of columns.
 /// - Complexity: O(rows · x's elements) time; one block of decoded weights per thread.
 public func matmul(_ x: Tensor, _ weights: WeightMatrix, bias: Tensor? = nil) -> Tensor {
-    require(
-        x.rank >= 1 && x.shape.last == weights.columnCount,
-        "\(x.shape) cannot be multiplied by weights [\(weights.rowCount), \(weights.columnCount)]: the last extent "
-            + "must be \(weights.columnCount).")
+    requireShapes(x, weights)
     let isDouble = x.elementType == .float64 && weights.tensor?.elementType == .float64
     if isDouble || isRecorded([x, weights.tensor, bias]) { return linear(x, weight: weights.decoded, bias: bias) }
+    if weights.usedArithmetic == .int8 {
+        let result = quantizedProducts(x, [weights])[0]
+        return bias.map { result + $0 } ?? result
+    }
     let input = x.converted(to: .float32).contiguous()
     let (columns, outputs) = (weights.columnCount, weights.rowCount)
     let rows = Tensor.elementCount(of: Array(x.shape.dropLast()))
@@ -51,4 +53,29 @@ public func matmul(_ x: Tensor, _ weights: WeightMatrix, bias: Tensor? = nil) ->
         }
     }
     return bias.map { result + $0 } ?? result
+}
+
+/// Returns `x · Wᵀ` for each of several matrices: what ``matmul(_:_:bias:)`` returns for it, bit for bit.
+///
+/// Sooner than one by one where integers are multiplied: the input is quantised once, and the threads work on all
+/// matrices at once.
+///
+/// - Parameters:
+///   - x: `[…, columns]`, floating-point.
+///   - weights: `[rows, columns]` each; rows may differ.
+/// - Returns: `[…, rows]` for each.
+/// - Precondition: The last extent of `x` is the number of columns of each.
+public func matmul(_ x: Tensor, _ weights: [WeightMatrix]) -> [Tensor] {
+    guard !isRecorded([x] + weights.map(\.tensor)), weights.allSatisfy({ $0.usedArithmetic == .int8 }) else {
+        return weights.map { matmul(x, $0) }
+    }
+    for matrix in weights { requireShapes(x, matrix) }
+    return quantizedProducts(x, weights)
+}
+
+private func requireShapes(_ x: Tensor, _ weights: WeightMatrix) {
+    require(
+        x.rank >= 1 && x.shape.last == weights.columnCount,
+        "\(x.shape) cannot be multiplied by weights [\(weights.rowCount), \(weights.columnCount)]: the last extent "
+            + "must be \(weights.columnCount).")
 }
