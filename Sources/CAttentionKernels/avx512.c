@@ -53,6 +53,9 @@ static inline __attribute__((always_inline)) __m512 sign(__m512 x) {
     return _mm512_fixupimm_ps(_mm512_setzero_ps(), x, _mm512_set1_epi32((int)0xA9A9A888), 0);
 }
 
+// Replaced by `dispatch.c` where the processor has VNNI.
+#define QUANTIZED_PRODUCT sattn_quantized_product_avx2
+
 #define TABLE sattn_table_avx512
 #define TABLE_NAME "avx512"
 #include "vector.h"

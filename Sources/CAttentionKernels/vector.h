@@ -3,6 +3,7 @@
 //   LANES                        floats in a vector: 4, 8 or 16,
 //   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers,
 //   DOT_ROWS                     rows of the block of `dot_rows`; its columns are 4,
+//   QUANTIZED_PRODUCT            the product with quantised weights, or NULL,
 //   TABLE, TABLE_NAME            the table to fill,
 // and after turning their instruction set on for every function that follows.
 //
@@ -957,6 +958,33 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
 #include "products.h"
 #include "gradients.h"
 
+// MARK: - Quantised activations
+
+static void quantize(int8_t *quants, float *scales, float *sums, const float *x, size_t count) {
+    for (size_t b = 0; b < count / 32; b++, x += 32, quants += 32) {
+        // As integers, the bits of magnitudes are in the order of the numbers, then ∞, then NaN.
+        uint_lanes largest = {0};
+        UNROLL for (int i = 0; i < 32; i += LANES)
+            largest = __builtin_elementwise_max(largest, (uint_lanes)magnitude(load(x + i)));
+        uint32_t bits = __builtin_reduce_max(largest);
+        float top;
+        memcpy(&top, &bits, sizeof top);
+        bool is_finite = bits < 0x7F800000, is_zero = top < 0x1p-100f;
+        float factor = is_finite && !is_zero ? 127 / top : 0;
+        scales[b] = is_finite ? (is_zero ? 0 : top / 127) : __builtin_nanf("");
+        int_lanes total = {0};
+        UNROLL for (int i = 0; i < 32; i += LANES) {
+            // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
+            lanes scaled = is_finite ? load(x + i) * factor : (lanes){0};
+            int_lanes rounded = (int_lanes)(scaled + 0x1.8p23f) - 0x4B400000;
+            total += rounded;
+            int8_lanes bytes = __builtin_convertvector(rounded, int8_lanes);
+            memcpy(quants + i, &bytes, sizeof bytes);
+        }
+        sums[b] = scales[b] * (float)__builtin_reduce_add(total);
+    }
+}
+
 // MARK: - Table
 
 const sattn_kernels TABLE = {
@@ -1010,6 +1038,8 @@ const sattn_kernels TABLE = {
     .adam_step = adam_step,
     .momentum_step = momentum_step,
     .decode = decode,
+    .quantize = quantize,
+    .quantized_product = QUANTIZED_PRODUCT,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
     .lstm_cell = lstm_cell,
