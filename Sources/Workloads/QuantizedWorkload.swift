@@ -21,7 +21,8 @@ enum QuantizedWorkload {
             let bytes = randomBlocks(format, count: byteCount / format.blockByteCount, &random)
             let weights = bytes.contents.withUnsafeBytes { contents in
                 WeightMatrix(
-                    sharing: contents, owner: bytes, rowCount: columns, columnCount: depth, format: format)
+                    sharing: contents, owner: bytes, rowCount: columns, columnCount: depth, format: format,
+                    arithmetic: .int8)
             }
             let x = random.normal([rows, depth], deviation: 1)
             let result = matmul(x, weights)
