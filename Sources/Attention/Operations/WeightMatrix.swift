@@ -141,8 +141,9 @@ public struct WeightMatrix: Sendable {
     /// The number of bytes that the weights take.
     public var byteCount: Int { rowCount * rowByteCount }
 
-    /// What products compute with: integers where they were asked for, the weights are quantised, and the kernels in use have
-    /// a product of bytes. Where gradients are recorded it is always float32.
+    /// What products compute with.
+    ///
+    /// Integers where they were asked for, the weights are quantised, and the kernels in use have a product of bytes. Where gradients are recorded it is always float32.
     public var usedArithmetic: Arithmetic {
         let isPossible = format.isQuantized && Kernels.current.quantized_product != nil
         return isPossible ? arithmetic : .float32

@@ -25,7 +25,8 @@ extension LanguageModel {
         if let transformer {
             // What is shown is decomposed and put together again, which takes the weights' own numbers.
             return try explanation(
-                by: transformer.computing(with: .float32), of: text, target: target, options: options, willComputeEffect: willComputeEffect)
+                by: transformer.computing(with: .float32), of: text, target: target, options: options,
+                willComputeEffect: willComputeEffect)
         }
         return try explanation(
             byPlain: model, of: text, target: target, options: options, willComputeEffect: willComputeEffect)

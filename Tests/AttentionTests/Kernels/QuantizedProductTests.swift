@@ -67,9 +67,12 @@ import Testing
         let (kernels, scalar) = (try kernelTable(table), try kernelTable("scalar"))
         var generator = SeededGenerator(seed: 1)
         for exponent in [-149, -127, -101, -99, -60, -1, 0, 5, 60, 125] {
-            let size = exponent < -126 ? Float.leastNonzeroMagnitude : Float(sign: .plus, exponent: exponent, significand: 1)
+            let size =
+                exponent < -126 ? Float.leastNonzeroMagnitude : Float(sign: .plus, exponent: exponent, significand: 1)
             // Multiples of half a step are ties.
-            var x = (0..<32).map { Float($0 - 16) / 254 * 2 * size } + (0..<64).map { _ in Float.random(in: -1...1, using: &generator) * size }
+            var x =
+                (0..<32).map { Float($0 - 16) / 254 * 2 * size }
+                + (0..<64).map { _ in Float.random(in: -1...1, using: &generator) * size }
             x[31] = size
             let (found, expected) = (Self.quantized(x, kernels), Self.quantized(x, scalar))
             #expect(found.quants == expected.quants, "2^\(exponent)")
@@ -87,7 +90,9 @@ import Testing
             let range = block * 32..<block * 32 + 32
             let largest = try #require(x[range].map(\.magnitude).max())
             #expect(scales[block] == largest / 127)
-            for index in range { #expect(abs(x[index] - scales[block] * Float(quants[index])) <= scales[block] * 0.50001) }
+            for index in range {
+                #expect(abs(x[index] - scales[block] * Float(quants[index])) <= scales[block] * 0.50001)
+            }
             #expect(sums[block] == scales[block] * Float(quants[range].reduce(0) { $0 + Int($1) }))
         }
     }
@@ -116,7 +121,9 @@ import Testing
         let kernels = try kernelTable(table)
         var generator = SeededGenerator(seed: UInt64(rows))
         for type in Self.types {
-            for (columns, depth) in [(1, 32), (7, 64), (8, 96), (16, 32), (31, 160), (48, 96), (49, 64), (97, 32), (5, 0)] {
+            for (columns, depth) in [
+                (1, 32), (7, 64), (8, 96), (16, 32), (31, 160), (48, 96), (49, 64), (97, 32), (5, 0),
+            ] {
                 let bytes = Self.bytes(type, blockCount: columns * depth / 32, using: &generator)
                 let panels = Self.panels(bytes, type, rows: columns, depth: depth)
                 var x = (0..<rows * depth).map { _ in Float.random(in: -1...1, using: &generator) }
@@ -164,7 +171,8 @@ import Testing
                 panels.withUnsafeBytes {
                     kernels.quantized_product(
                         out.pointer, out.stride, Array(quants[(rows.lowerBound * depth)...]),
-                        Array(scales[(rows.lowerBound * depth / 32)...]), Array(sums[(rows.lowerBound * depth / 32)...]),
+                        Array(scales[(rows.lowerBound * depth / 32)...]),
+                        Array(sums[(rows.lowerBound * depth / 32)...]),
                         $0.baseAddress.map { $0 + 1 + panel * sattn_panel_byte_count(type, depth) }, type, rows.count,
                         count, depth)
                 }
