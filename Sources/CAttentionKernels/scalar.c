@@ -15,6 +15,7 @@
 #define SQRT sqrt
 #define ADAM sattn_adam_float64
 #define MOMENTUM sattn_momentum_float64
+#define ATTENTION_TILE sattn_attention_tile_float64
 #include "scalar.h"
 #undef REAL
 #undef NAME
@@ -23,6 +24,7 @@
 #undef SQRT
 #undef ADAM
 #undef MOMENTUM
+#undef ATTENTION_TILE
 
 #define REAL float
 #define NAME(x) x##_float32
@@ -31,6 +33,7 @@
 #define SQRT sqrtf
 #define ADAM sattn_adam
 #define MOMENTUM sattn_momentum
+#define ATTENTION_TILE sattn_attention_tile
 #include "scalar.h"
 
 // MARK: - Stored weights
@@ -201,6 +204,59 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = bfloat16_from_float(x[i]);
 }
 
+// MARK: - Products with quantised weights
+
+static void quantize(int8_t *quants, float *scales, float *sums, const float *x, size_t count) {
+    for (size_t b = 0; b < count / 32; b++, x += 32, quants += 32) {
+        float top = 0;
+        bool is_finite = true;
+        for (size_t i = 0; i < 32; i++) {
+            if (fabsf(x[i]) > top) top = fabsf(x[i]);
+            if (!isfinite(x[i])) is_finite = false;
+        }
+        bool is_zero = top < 0x1p-100f;
+        scales[b] = is_finite ? (is_zero ? 0 : top / 127) : NAN;
+        float factor = is_finite && !is_zero ? 127 / top : 0;
+        int32_t total = 0;
+        for (size_t i = 0; i < 32; i++) {
+            quants[i] = is_finite ? (int8_t)rintf(x[i] * factor) : 0;
+            total += quants[i];
+        }
+        sums[b] = scales[b] * (float)total;
+    }
+}
+
+static void quantized_product(float *out, size_t out_stride, const int8_t *quants, const float *scales,
+                              const float *sums, const void *weights, sattn_weight_type type, size_t rows,
+                              size_t columns, size_t depth) {
+    const size_t blocks = depth / 32, block_bytes = blocks > 0 ? sattn_panel_byte_count(type, depth) / blocks : 0;
+    const size_t header = type == SATTN_Q4_1 ? 64 : 32;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float total = 0;
+            for (size_t b = 0; b < blocks; b++) {
+                const uint8_t *block = (const uint8_t *)weights + (c / 16 * blocks + b) * block_bytes;
+                const int8_t *activations = quants + r * depth + 32 * b;
+                int32_t sum = 0;
+                for (size_t k = 0; k < 32; k++) {
+                    // Numbers lie by fours; those of 4 bits in the low half of a byte, and 16 later in the high one.
+                    size_t low = type == SATTN_Q8_0 ? k : k % 16;
+                    uint8_t number = block[header + low / 4 * 64 + c % 16 * 4 + low % 4];
+                    if (type != SATTN_Q8_0) number = k < 16 ? number & 15 : number >> 4;
+                    sum += number * activations[k];
+                }
+                uint16_t halves[2] = {0};
+                memcpy(&halves[0], block + c % 16 * 2, 2);
+                if (type == SATTN_Q4_1) memcpy(&halves[1], block + 32 + c % 16 * 2, 2);
+                float d = float_from_float16(halves[0]);
+                float m = type == SATTN_Q4_1 ? float_from_float16(halves[1]) : d * (type == SATTN_Q4_0 ? -8 : -128);
+                total += (float)sum * (d * scales[r * blocks + b]);
+                total += m * sums[r * blocks + b];
+            }
+            out[r * out_stride + c] = total;
+        }
+}
+
 // MARK: - Tables
 
 const sattn_kernels sattn_table_scalar = {
@@ -210,6 +266,8 @@ const sattn_kernels sattn_table_scalar = {
     .tile_columns = TILE_COLUMNS_float32,
     .product_packed = product_packed_float32,
     .transpose = transpose_float32,
+    .attend = attend_float32,
+    .divide_rows = divide_rows_float32,
     .product_transposed = product_transposed,
     .transpose_stored = transpose_stored,
     .product_packed_bfloat16 = product_packed_bfloat16,
@@ -222,6 +280,15 @@ const sattn_kernels sattn_table_scalar = {
     .exp_sum = exp_sum_float32,
     .scale = scale_float32,
     .soft_cap = soft_cap_float32,
+    .divide_and_dot = divide_and_dot_float32,
+    .softmax_weights = softmax_weights_float32,
+    .score_gradients = score_gradients_float32,
+    .keep_between = keep_between_float32,
+    .product_gradient = product_gradient_float32,
+    .squared_distance_gradient = squared_distance_gradient_float32,
+    .absolute_distance_gradient = absolute_distance_gradient_float32,
+    .additive_gradient = additive_gradient_float32,
+    .normalize = normalize_float32,
     .exp = exp_each_float32,
     .tanh = tanh_each_float32,
     .sigmoid = sigmoid_each_float32,
@@ -243,6 +310,8 @@ const sattn_kernels sattn_table_scalar = {
     .adam_step = adam_step_float32,
     .momentum_step = momentum_step_float32,
     .decode = decode,
+    .quantize = quantize,
+    .quantized_product = quantized_product,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
     .lstm_cell = lstm_cell_float32,
@@ -258,6 +327,8 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .tile_columns = TILE_COLUMNS_float64,
     .product_packed = product_packed_float64,
     .transpose = transpose_float64,
+    .attend = attend_float64,
+    .divide_rows = divide_rows_float64,
     .product_transposed = product_transposed_float64,
     .squared_distance = squared_distance_float64,
     .absolute_distance = absolute_distance_float64,
@@ -267,6 +338,15 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .exp_sum = exp_sum_float64,
     .scale = scale_float64,
     .soft_cap = soft_cap_float64,
+    .divide_and_dot = divide_and_dot_float64,
+    .softmax_weights = softmax_weights_float64,
+    .score_gradients = score_gradients_float64,
+    .keep_between = keep_between_float64,
+    .product_gradient = product_gradient_float64,
+    .squared_distance_gradient = squared_distance_gradient_float64,
+    .absolute_distance_gradient = absolute_distance_gradient_float64,
+    .additive_gradient = additive_gradient_float64,
+    .normalize = normalize_float64,
     .exp = exp_each_float64,
     .tanh = tanh_each_float64,
     .sigmoid = sigmoid_each_float64,

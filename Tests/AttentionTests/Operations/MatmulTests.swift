@@ -108,6 +108,85 @@ import Testing
                 == bits(together.slice(axis: 0, range: 2..<9)))
     }
 
+    private static let quantizedFormats = WeightMatrix.Format.allCases.filter(\.isQuantized)
+
+    @Test func `integers are used where they were asked for and can be`() {
+        var (matrix, _) = weights(.q41, rowCount: 3, columnCount: 32, seed: 1)
+        #expect(matrix.usedArithmetic == .float32)
+        matrix.arithmetic = .int8
+        #expect(matrix.usedArithmetic == (KernelInfo.name == "neon" ? .float32 : .int8))
+        for format in [WeightMatrix.Format.float32, .float16, .bfloat16] {
+            var (matrix, _) = weights(format, rowCount: 3, columnCount: 32, seed: 1)
+            matrix.arithmetic = .int8
+            #expect(matrix.usedArithmetic == .float32)
+        }
+    }
+
+    // 1,000 rows are several pieces for the threads, 530 outputs several items and a part of a panel.
+    @Test(arguments: quantizedFormats, [1, 7, 1000])
+    func `integers are off by the rounding of activations`(format: WeightMatrix.Format, rowCount: Int) {
+        var (matrix, numbers) = weights(format, rowCount: 530, columnCount: 576, seed: 126, misaligned: true)
+        matrix.arithmetic = .int8
+        var random = SeededGenerator(seed: 127)
+        let x = random.operand([rowCount, 576])
+        let (inputs, found) = (x.doubles, matmul(x, matrix).doubles)
+        for row in [0, rowCount / 2, rowCount - 1] {
+            // A step is 1/127 of the largest, and errors, up to half of it, have a deviation of a step by √12.
+            let step = inputs[row * 576..<(row + 1) * 576].reduce(0) { max($0, abs($1)) } / 127
+            for output in 0..<530 {
+                var (sum, squares) = (0.0, 0.0)
+                for column in 0..<576 {
+                    let weight = numbers[output * 576 + column]
+                    sum += inputs[row * 576 + column] * weight
+                    squares += weight * weight
+                }
+                #expect(abs(found[row * 530 + output] - sum) < 6 * step * (squares / 12).squareRoot())
+            }
+        }
+    }
+
+    @Test(arguments: quantizedFormats)
+    func `contract 5: bits of integer products depend neither on batch nor threads nor company`(
+        format: WeightMatrix.Format
+    ) {
+        let before = ComputeThreads.count
+        defer { ComputeThreads.count = before }
+        var (matrix, _) = weights(format, rowCount: 530, columnCount: 96, seed: 128)
+        var (other, _) = weights(.q80, rowCount: 37, columnCount: 96, seed: 129)
+        matrix.arithmetic = .int8
+        other.arithmetic = .int8
+        var random = SeededGenerator(seed: 130)
+        let x = random.operand([257, 96])
+        let expected = (bits(matmul(x, matrix)), bits(matmul(x, other)))
+        for count in [1, 2, 3, 5] {
+            ComputeThreads.count = count
+            #expect(bits(matmul(x, matrix)) == expected.0)
+            let both = matmul(x, [matrix, other])
+            #expect(bits(both[0]) == expected.0 && bits(both[1]) == expected.1)
+            for row in [0, 1, 100, 256] {
+                let alone = matmul(x.slice(axis: 0, range: row..<row + 1), [other, matrix])
+                #expect(bits(alone[0])[...] == expected.1[row * 37 * 4..<(row + 1) * 37 * 4])
+                #expect(bits(alone[1])[...] == expected.0[row * 530 * 4..<(row + 1) * 530 * 4])
+            }
+        }
+    }
+
+    @Test func `several products are what each one is`() {
+        let (first, _) = weights(.q41, rowCount: 37, columnCount: 96, seed: 131)
+        var (second, _) = weights(.q80, rowCount: 5, columnCount: 96, seed: 132)
+        second.arithmetic = .int8
+        var random = SeededGenerator(seed: 133)
+        let x = random.operand([2, 3, 96])
+        let products = matmul(x, [first, second])
+        #expect(products.map(\.shape) == [[2, 3, 37], [2, 3, 5]])
+        #expect(bits(products[0]) == bits(matmul(x, first)) && bits(products[1]) == bits(matmul(x, second)))
+        #expect(matmul(x, [WeightMatrix]()).isEmpty)
+        #expect(matmul(Tensor(zeros: [0, 96]), [second])[0].shape == [0, 5])
+        let bias = random.operand([5])
+        #expect(bits(matmul(x, second, bias: bias)) == bits(products[1] + bias))
+        #expect(bits(matmul(x.converted(to: .float64), second)) == bits(products[1]))
+    }
+
     @Test(arguments: WeightMatrix.Format.allCases)
     func `rows and their mean are the decoded weights`(format: WeightMatrix.Format) {
         // More rows than a block of the mean's sum has.
