@@ -15,6 +15,7 @@
 #define SQRT sqrt
 #define ADAM sattn_adam_float64
 #define MOMENTUM sattn_momentum_float64
+#define ATTENTION_TILE sattn_attention_tile_float64
 #include "scalar.h"
 #undef REAL
 #undef NAME
@@ -23,6 +24,7 @@
 #undef SQRT
 #undef ADAM
 #undef MOMENTUM
+#undef ATTENTION_TILE
 
 #define REAL float
 #define NAME(x) x##_float32
@@ -31,6 +33,7 @@
 #define SQRT sqrtf
 #define ADAM sattn_adam
 #define MOMENTUM sattn_momentum
+#define ATTENTION_TILE sattn_attention_tile
 #include "scalar.h"
 
 // MARK: - Stored weights
@@ -147,6 +150,8 @@ const sattn_kernels sattn_table_scalar = {
     .tile_columns = TILE_COLUMNS_float32,
     .product_packed = product_packed_float32,
     .transpose = transpose_float32,
+    .attend = attend_float32,
+    .divide_rows = divide_rows_float32,
     .squared_distance = squared_distance_float32,
     .absolute_distance = absolute_distance_float32,
     .additive = additive_float32,
@@ -200,6 +205,8 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .tile_columns = TILE_COLUMNS_float64,
     .product_packed = product_packed_float64,
     .transpose = transpose_float64,
+    .attend = attend_float64,
+    .divide_rows = divide_rows_float64,
     .squared_distance = squared_distance_float64,
     .absolute_distance = absolute_distance_float64,
     .additive = additive_float64,

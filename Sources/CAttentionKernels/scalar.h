@@ -3,8 +3,8 @@
 //   NAME(x)    the name of function x for this type,
 //   EXP, TANH, SQRT
 //              the C library's functions for this type,
-//   ADAM, MOMENTUM
-//              the structures of the optimizers' steps.
+//   ADAM, MOMENTUM, ATTENTION_TILE
+//              the structures of the optimizers' steps and of a step of attention.
 //
 // Every sum runs over k in ascending order with one accumulator per element. The inner loops run over
 // columns, which are independent, so a compiler may use vectors without changing a bit.
@@ -131,6 +131,50 @@ static void NAME(transpose)(REAL *out, size_t out_stride, const REAL *x, size_t 
                             size_t columns) {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c++) out[c * out_stride + r] = x[r * x_stride + c];
+}
+
+static void NAME(attend)(const ATTENTION_TILE *tile) {
+    for (size_t r = 0; r < tile->rows; r++) {
+        size_t begin = tile->begins == NULL ? 0 : tile->begins[r];
+        size_t end = tile->ends == NULL ? tile->keys : tile->ends[r];
+        if (begin >= end) continue;
+        REAL *scores = tile->scores + (tile->panels == NULL ? r * tile->score_stride : 0);
+        REAL *average = tile->averages + r * tile->width;
+        if (tile->panels != NULL) {
+            for (size_t key = 0; key < end; key += NAME(TILE_COLUMNS))
+                (tile->operation == SATTN_PRODUCT            ? NAME(product)
+                 : tile->operation == SATTN_SQUARED_DISTANCE ? NAME(squared_distance)
+                                                             : NAME(absolute_distance))(
+                    scores + key, tile->score_stride, tile->queries + r * tile->query_stride, tile->query_stride,
+                    tile->panels + key * tile->depth, NAME(TILE_COLUMNS), 1,
+                    end - key < NAME(TILE_COLUMNS) ? end - key : NAME(TILE_COLUMNS), tile->depth);
+            NAME(scale)(scores + begin, end - begin, tile->scale);
+        }
+        REAL before = tile->maxima[r], now = NAME(maximum)(scores + begin, end - begin);
+        now = now > before ? now : before;
+        // A query that sees nothing so far has maximum -∞, and -∞ - (-∞) is NaN: it begins at 0.
+        REAL shift = now == -(REAL)INFINITY ? 0 : now;
+        REAL sum = NAME(exp_sum)(scores + begin, end - begin, shift);
+        if (now > before) {
+            REAL kept = EXP(before - shift);
+            tile->sums[r] *= kept;
+            NAME(scale)(average, tile->width, kept);
+        }
+        tile->sums[r] += sum;
+        tile->maxima[r] = now;
+        if (tile->values != NULL)
+            NAME(product_add)(average, tile->width, scores + begin, tile->score_stride,
+                              tile->values + begin * tile->value_stride, tile->value_stride, 1, tile->width,
+                              end - begin);
+    }
+}
+
+static void NAME(divide_rows)(REAL *out, size_t out_stride, const REAL *x, size_t x_stride, const REAL *divisors,
+                              size_t rows, size_t columns) {
+    for (size_t r = 0; r < rows; r++) {
+        REAL factor = 1 / divisors[r];
+        for (size_t c = 0; c < columns; c++) out[r * out_stride + c] = factor * x[r * x_stride + c];
+    }
 }
 
 static void NAME(column_sums)(REAL *sum, const REAL *x, size_t x_stride, size_t rows, size_t columns) {

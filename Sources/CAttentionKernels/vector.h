@@ -953,6 +953,7 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     ENCODE_EACH(bfloat16_from_lanes);
 }
 
+#include "flash.h"
 #include "gradients.h"
 
 // MARK: - Table
@@ -964,6 +965,8 @@ const sattn_kernels TABLE = {
     .tile_columns = TILE_VECTORS * LANES,
     .product_packed = product_packed,
     .transpose = transpose,
+    .attend = attend,
+    .divide_rows = divide_rows,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
     .additive = additive,

@@ -6,10 +6,13 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     private let valueRows: Tensor
     /// For each key-value head and block of keys: `[featureCount, block]`; the keys where no path asks for it.
     private let packed: Tensor
+    /// Where the form is a product or a distance: for each key-value head its keys in panels, unless a thread packs them for itself.
+    private let panels: TensorStorage?
     /// Those of an additive form, or none.
     private let weights: Tensor
 
-    init(_ call: TiledAttention<Scalar>) {
+    /// Prepares the operands of a call; where it packs by head, the panels are left to ``panels(ofGroup:_:)``.
+    init(_ call: TiledAttention<Scalar>, packsByHead: Bool = false) {
         let form = call.form
         queryRows = readableRows(of: call.queries, mappedBy: form.queries, as: Scalar.self)
         let keys = readableRows(of: call.keys, mappedBy: form.keys, as: Scalar.self)
@@ -18,8 +21,25 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         require(
             !call.paths.contains(.packed) || queryRows.shape[3] == featureCount,
             "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
-        packed = call.paths.contains(.packed) ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
+        let isPacked = call.paths.contains(.packed)
+        packed =
+            isPacked && form.panelOperation == nil ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
         keyRows = keys
+        if isPacked && form.panelOperation != nil && !packsByHead {
+            let shape = call.shape
+            let (length, width) = (Self.panelElementCount(shape.keyCount, featureCount), Scalar.tileColumns)
+            let storage = TensorStorage(
+                byteCount: shape.batchCount * shape.keyValueHeadCount * length * Scalar.elementType.byteCount)
+            let start = storage.base.assumingMemoryBound(to: Scalar.self)
+            let panelCount = blocks(of: shape.keyCount, by: width)
+            parallel(shape.batchCount * shape.keyValueHeadCount * panelCount) { item in
+                let (group, panel) = item.quotientAndRemainder(dividingBy: panelCount)
+                pack(keys, group, range(panel, by: width, upTo: shape.keyCount), into: start + group * length)
+            }
+            panels = storage
+        } else {
+            panels = nil
+        }
         if case .additive(let tensor) = form.operation {
             require(
                 tensor.elementCount == featureCount,
@@ -50,6 +70,32 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         row(of: valueRows, tile.batch, tile.head / shape.groupSize, key)
     }
 
+    /// How many elements the panels of a head have: those of the last one are there, whether it is full or not.
+    static func panelElementCount(_ keyCount: Int, _ featureCount: Int) -> Int {
+        blocks(of: keyCount, by: Scalar.tileColumns) * Scalar.tileColumns * featureCount
+    }
+
+    /// Returns the keys of a key-value head in panels.
+    func panels(ofGroup group: Int, _ shape: AttentionShape) -> TensorStorage {
+        let storage = TensorStorage(
+            byteCount: Self.panelElementCount(shape.keyCount, featureCount) * Scalar.elementType.byteCount)
+        pack(keyRows, group, 0..<shape.keyCount, into: storage.base.assumingMemoryBound(to: Scalar.self))
+        return storage
+    }
+
+    /// The panels from `key` on, which begins one, for a tile's head: the head's own, or else those of all.
+    func panels(
+        _ tile: QueryTile, from key: Int, _ own: TensorStorage?, _ shape: AttentionShape
+    ) -> UnsafePointer<Scalar> {
+        var offset = key * featureCount
+        if own == nil {
+            let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
+            offset += group * Self.panelElementCount(shape.keyCount, featureCount)
+        }
+        guard let storage = own ?? panels else { stop("The keys were not packed.") }
+        return UnsafePointer(storage.base.assumingMemoryBound(to: Scalar.self) + offset)
+    }
+
     /// The transposed keys from `key` on, up to the end of its block, and how far apart their features are.
     func packedKeys(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
         let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
@@ -69,6 +115,20 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     }
 }
 
+/// Packs keys of a key-value head, from the beginning of a panel, into the head's panels.
+private func pack<Scalar: KernelScalar>(
+    _ keys: Tensor, _ group: Int, _ range: Range<Int>, into panels: UnsafeMutablePointer<Scalar>
+) {
+    let (batch, head) = group.quotientAndRemainder(dividingBy: keys.shape[1])
+    let rows = keys.pointer(as: Scalar.self) + batch * keys.strides[0] + head * keys.strides[1]
+    let (width, depth) = (Scalar.tileColumns, keys.shape[3])
+    for key in stride(from: range.lowerBound, to: range.upperBound, by: width) {
+        Scalar.transpose(
+            panels + key * depth, width, rows + key * keys.strides[2], keys.strides[2],
+            min(width, range.upperBound - key), depth)
+    }
+}
+
 /// Returns φ(row) for each row: the tensor itself where that is what the kernels read.
 func readableRows<Scalar: KernelScalar>(
     of tensor: Tensor, mappedBy map: ScoreForm.FeatureMap, as type: Scalar.Type
@@ -85,15 +145,19 @@ func mapped<Scalar: KernelScalar>(
         tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]
     )
     var featureCount = dimension
-    var linear: (weight: Tensor, bias: [Scalar])?
+    var linear: (weight: PackedMatrix<Scalar>, bias: [Scalar]?)?
     if case .linear(let weight, let bias) = map {
         require(weight.shape[1] == dimension, "A weight of \(weight.shape) takes no rows of \(dimension).")
         featureCount = weight.shape[0]
+        let rows = weight.converted(to: Scalar.elementType).contiguous()
         linear = (
-            weight.converted(to: Scalar.elementType).contiguous(),
-            bias?.doubles.map { Scalar($0) } ?? [Scalar](repeating: 0, count: featureCount)
+            PackedMatrix(
+                MatrixOperand(transposed: UnsafePointer(rows.pointer(as: Scalar.self)), rowStride: dimension),
+                depth: dimension, columns: featureCount), bias?.doubles.map { Scalar($0) }
         )
+        withExtendedLifetime(rows) {}
     }
+    let isReadable = TileOperandBuffers<Scalar>.isReadable(tensor)
     let result = Tensor(uninitialized: [batchCount, headCount, length, featureCount], elementType: Scalar.elementType)
     let blockCount = blocks(of: length, by: TileSize.queries)
     parallel(batchCount * headCount * blockCount) { item in
@@ -101,6 +165,9 @@ func mapped<Scalar: KernelScalar>(
         let (batch, head) = sequence.quotientAndRemainder(dividingBy: headCount)
         let rows = range(block, by: TileSize.queries, upTo: length)
         let out = result.pointer(as: Scalar.self) + (sequence * length + rows.lowerBound) * featureCount
+        let start = batch * tensor.strides[0] + head * tensor.strides[1] + rows.lowerBound * tensor.strides[2]
+        let rowsAsTheyLie =
+            isReadable ? (UnsafePointer(tensor.pointer(as: Scalar.self)) + start, tensor.strides[2]) : nil
         func read(into target: UnsafeMutablePointer<Scalar>) {
             for (index, row) in rows.enumerated() {
                 let position = batch * tensor.strides[0] + head * tensor.strides[1] + row * tensor.strides[2]
@@ -111,24 +178,24 @@ func mapped<Scalar: KernelScalar>(
         switch map {
         case .identity: read(into: out)
         case .normalized:
-            read(into: out)
-            for row in rows.indices {
-                let place = out + (row - rows.lowerBound) * dimension
-                Scalar.normalize(place, place, dimension)
-            }
+            let (source, stride) = rowsAsTheyLie ?? (UnsafePointer(out), dimension)
+            if rowsAsTheyLie == nil { read(into: out) }
+            for row in 0..<rows.count { Scalar.normalize(out + row * dimension, source + row * stride, dimension) }
         case .linear:
             guard let linear else { return }
+            func project(_ source: UnsafePointer<Scalar>, _ stride: Int) {
+                func project(startingWith bias: UnsafePointer<Scalar>?) {
+                    multiply(
+                        MatrixOperand(rows: source, rowStride: stride), linear.weight, rows: rows.count, into: out,
+                        outStride: featureCount, bias: bias)
+                }
+                if let bias = linear.bias { project(startingWith: bias) } else { project(startingWith: nil) }
+            }
+            if let (source, stride) = rowsAsTheyLie { return project(source, stride) }
             withUnsafeTemporaryAllocation(of: Scalar.self, capacity: max(1, rows.count * dimension)) { buffer in
                 guard let source = buffer.baseAddress else { return }
                 read(into: source)
-                Scalar.dotRows(
-                    TileOperands(
-                        out: out, outStride: featureCount, a: UnsafePointer(source), aStride: dimension,
-                        b: UnsafePointer(linear.weight.pointer(as: Scalar.self)), bStride: dimension,
-                        rows: rows.count, columns: featureCount, depth: dimension))
-            }
-            for row in 0..<rows.count {
-                for feature in 0..<featureCount { out[row * featureCount + feature] += linear.bias[feature] }
+                project(UnsafePointer(source), dimension)
             }
         }
     }
@@ -160,6 +227,12 @@ final class TileScratch<Scalar: KernelScalar> {
     let bias: UnsafeMutablePointer<Scalar>
     let keyFlags: UnsafeMutablePointer<Scalar>
     let zeros: UnsafeMutablePointer<Scalar>
+    /// `[rows]`: which keys a query sees, where those are neighbours; from the first to before the last.
+    let firstKeys: UnsafeMutablePointer<Int>
+    let lastKeys: UnsafeMutablePointer<Int>
+    /// `[rows]`: the same for a block of keys, counted from its first.
+    let begins: UnsafeMutablePointer<UInt32>
+    let ends: UnsafeMutablePointer<UInt32>
     /// `[rows, TileSize.keys]`: which keys a query sees, where the tile has mask code.
     let visible: UnsafeMutablePointer<Bool>
     /// `[rows]`: whether a query sees any key of the tile.
@@ -168,19 +241,26 @@ final class TileScratch<Scalar: KernelScalar> {
 
     init(rows: Int, width: Int) {
         storage = TensorStorage(byteCount: TileScratch.byteCount(rows: rows, width: width))
-        scores = storage.base.assumingMemoryBound(to: Scalar.self)
-        average = scores + rows * TileSize.keys
+        firstKeys = storage.base.assumingMemoryBound(to: Int.self)
+        lastKeys = firstKeys + rows
+        scores = UnsafeMutableRawPointer(lastKeys + rows).assumingMemoryBound(to: Scalar.self)
+        average = scores + TileScratch.scoreRows(rows) * TileSize.keys
         bias = average + rows * width
         keyFlags = bias + TileSize.keys
         zeros = keyFlags + TileSize.keys
         zeros.update(repeating: 0, count: width)
-        visible = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: Bool.self)
+        begins = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: UInt32.self)
+        ends = begins + rows
+        visible = UnsafeMutableRawPointer(ends + rows).assumingMemoryBound(to: Bool.self)
         seesKey = visible + rows * TileSize.keys
     }
 
+    /// A group of queries takes eight rows in the kernel.
+    private static func scoreRows(_ rows: Int) -> Int { max(8, rows) }
+
     static func byteCount(rows: Int, width: Int) -> Int {
-        (rows * TileSize.keys + rows * width + 2 * TileSize.keys + width) * Scalar.elementType.byteCount
-            + rows * (TileSize.keys + 1)
+        (scoreRows(rows) * TileSize.keys + rows * width + 2 * TileSize.keys + width) * Scalar.elementType.byteCount
+            + rows * (TileSize.keys + 1) + rows * (2 * 8 + 2 * 4)
     }
 }
 

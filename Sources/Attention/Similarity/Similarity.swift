@@ -208,6 +208,16 @@ public struct ScoreForm: Sendable {
         scaleTensor = scale
     }
 
+    /// The operation of a form whose keys are read in panels, or `nil`.
+    var panelOperation: PanelOperation? {
+        switch operation {
+        case .product: .product
+        case .squaredDistance: .squaredDistance
+        case .absoluteDistance: .absoluteDistance
+        case .additive, .pairwise: nil
+        }
+    }
+
     /// ``Similarity/score(query:key:)`` for each pair.
     public static let pairwise = ScoreForm(.pairwise)
 }
