@@ -100,12 +100,13 @@ INLINE visible_keys visible_to(const sattn_attention_tile *tile, size_t top, siz
 }
 
 /// The scores of a group of queries and `vectors` vectors of keys, a constant, and the largest of each query so far.
-INLINE void score_block(const int vectors, float *scores, size_t score_stride, lanes largest[TILE_ROWS],
+INLINE void score_block(operation op, const int vectors, float *scores, size_t score_stride, lanes largest[TILE_ROWS],
                         const float *const queries[TILE_ROWS], const float *panel, size_t depth, float scale,
                         const visible_keys *visible, size_t key) {
     lanes sum[TILE_ROWS][TILE_VECTORS];
     UNROLL for (int r = 0; r < TILE_ROWS; r++)
         UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = (lanes){0};
+    const lanes unit = broadcast(op == ABSOLUTE_DISTANCE ? one : 0);
     for (size_t k = 0; k < depth; k++) {
         lanes column[TILE_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++)
@@ -113,7 +114,7 @@ INLINE void score_block(const int vectors, float *scores, size_t score_stride, l
         UNROLL for (int r = 0; r < TILE_ROWS; r++) {
             lanes query = broadcast(queries[r][k]);
             UNROLL for (int v = 0; v < vectors; v++)
-                sum[r][v] = __builtin_elementwise_fma(query, column[v], sum[r][v]);
+                sum[r][v] = accumulate(op, sum[r][v], query, column[v], unit);
         }
     }
     UNROLL for (int r = 0; r < TILE_ROWS; r++)
@@ -136,7 +137,7 @@ INLINE void score_block(const int vectors, float *scores, size_t score_stride, l
 }
 
 /// The scores of a group of queries and the panels of keys that any of them sees.
-static void score_panels(const sattn_attention_tile *tile, float *scores, lanes largest[TILE_ROWS], size_t top,
+INLINE void score_panels(operation op, const sattn_attention_tile *tile, float *scores, lanes largest[TILE_ROWS], size_t top,
                          size_t rows, const visible_keys *visible, size_t first) {
     const size_t width = TILE_VECTORS * LANES;
     const float *queries[TILE_ROWS];
@@ -145,7 +146,7 @@ static void score_panels(const sattn_attention_tile *tile, float *scores, lanes 
     for (size_t key = first; key < visible->last; key += width) {
         const float *panel = tile->panels + key * tile->depth;
 #define BLOCK(n) \
-    score_block(n, scores + key, tile->score_stride, largest, queries, panel, tile->depth, tile->scale, visible, key)
+    score_block(op, n, scores + key, tile->score_stride, largest, queries, panel, tile->depth, tile->scale, visible, key)
         switch ((visible->last - key + LANES - 1) / LANES) {
         case 1: BLOCK(1); break;
 #if TILE_VECTORS == 4
@@ -215,7 +216,15 @@ static void attend(const sattn_attention_tile *tile) {
         if (tile->panels == NULL)
             largest_given(tile, scores, largest, rows);
         else
-            score_panels(tile, scores, largest, top, rows, &visible, first);
+            switch (tile->operation) {
+            case SATTN_PRODUCT: score_panels(PRODUCT, tile, scores, largest, top, rows, &visible, first); break;
+            case SATTN_SQUARED_DISTANCE:
+                score_panels(SQUARED_DISTANCE, tile, scores, largest, top, rows, &visible, first);
+                break;
+            case SATTN_ABSOLUTE_DISTANCE:
+                score_panels(ABSOLUTE_DISTANCE, tile, scores, largest, top, rows, &visible, first);
+                break;
+            }
         float before[TILE_ROWS], shift[TILE_ROWS];
         for (size_t r = 0; r < rows; r++) {
             float now = largest_lane(largest[r]);

@@ -22,7 +22,7 @@ static void softmax_weights(float *x, size_t rows, size_t columns, float factor,
         lanes shift = load_part(shifts + c, part);
         float *place = x + c;
         for (size_t r = 0; r < rows; r++, place += columns)
-            store_part(place, exp_lanes(factor * load_part(place, part) - shift), part);
+            store_part(place, exp_below(factor * load_part(place, part) - shift), part);
     }
 }
 

@@ -141,9 +141,13 @@ static void NAME(attend)(const ATTENTION_TILE *tile) {
         REAL *scores = tile->scores + (tile->panels == NULL ? r * tile->score_stride : 0);
         REAL *average = tile->averages + r * tile->width;
         if (tile->panels != NULL) {
-            NAME(product_packed)(scores, tile->score_stride, NULL, 0, tile->queries + r * tile->query_stride,
-                                 tile->query_stride, tile->panels, NAME(TILE_COLUMNS) * tile->depth, 1, end,
-                                 tile->depth);
+            for (size_t key = 0; key < end; key += NAME(TILE_COLUMNS))
+                (tile->operation == SATTN_PRODUCT            ? NAME(product)
+                 : tile->operation == SATTN_SQUARED_DISTANCE ? NAME(squared_distance)
+                                                             : NAME(absolute_distance))(
+                    scores + key, tile->score_stride, tile->queries + r * tile->query_stride, tile->query_stride,
+                    tile->panels + key * tile->depth, NAME(TILE_COLUMNS), 1,
+                    end - key < NAME(TILE_COLUMNS) ? end - key : NAME(TILE_COLUMNS), tile->depth);
             NAME(scale)(scores + begin, end - begin, tile->scale);
         }
         REAL before = tile->maxima[r], now = NAME(maximum)(scores + begin, end - begin);

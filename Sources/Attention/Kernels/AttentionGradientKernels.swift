@@ -21,7 +21,7 @@ protocol AttentionGradientKernels: AttentionScalar {
     static func normalize(_ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ count: Int)
 }
 
-/// `out[r, c] += Σ_k op(gradients[r, k], a[r, c], b[k, c])`
+/// The operands of a sum over score gradients: `out[r, c] += Σ_k op(gradients[r, k], a[r, c], b[k, c])`.
 struct GradientOperands<Scalar> {
     let out: UnsafeMutablePointer<Scalar>
     let outStride: Int
@@ -55,7 +55,8 @@ struct AdditiveGradientOperands<Scalar> {
 
 extension Float: AttentionGradientKernels {
     static func divideAndDot(
-        _ out: UnsafeMutablePointer<Float>, _ dots: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ xStride: Int,
+        _ out: UnsafeMutablePointer<Float>, _ dots: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>,
+        _ xStride: Int,
         _ y: UnsafePointer<Float>, _ yStride: Int, by divisors: UnsafePointer<Float>, _ rows: Int, _ columns: Int
     ) {
         Kernels.current.divide_and_dot(out, dots, x, xStride, y, yStride, divisors, rows, columns)
@@ -112,7 +113,8 @@ extension Float: AttentionGradientKernels {
 
 extension Double: AttentionGradientKernels {
     static func divideAndDot(
-        _ out: UnsafeMutablePointer<Double>, _ dots: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ xStride: Int,
+        _ out: UnsafeMutablePointer<Double>, _ dots: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>,
+        _ xStride: Int,
         _ y: UnsafePointer<Double>, _ yStride: Int, by divisors: UnsafePointer<Double>, _ rows: Int, _ columns: Int
     ) {
         Kernels.float64.divide_and_dot(out, dots, x, xStride, y, yStride, divisors, rows, columns)

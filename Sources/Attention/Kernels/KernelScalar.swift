@@ -64,6 +64,21 @@ struct TileOperands<Scalar> {
     }
 }
 
+/// What is summed over the features where keys lie in panels.
+enum PanelOperation {
+    case product
+    case squaredDistance
+    case absoluteDistance
+
+    fileprivate var kernel: sattn_score {
+        switch self {
+        case .product: SATTN_PRODUCT
+        case .squaredDistance: SATTN_SQUARED_DISTANCE
+        case .absoluteDistance: SATTN_ABSOLUTE_DISTANCE
+        }
+    }
+}
+
 /// A step of attention, as `attend` in `CAttentionKernels.h` takes it.
 struct AttentionStep<Scalar> {
     let rows: Int
@@ -74,6 +89,7 @@ struct AttentionStep<Scalar> {
     let queryStride: Int
     /// `nil` where `scores` holds the scores.
     let panels: UnsafePointer<Scalar>?
+    let operation: PanelOperation
     let scale: Scalar
     /// Which keys each query sees; `nil` is all of them.
     let begins: UnsafePointer<UInt32>?
@@ -114,8 +130,9 @@ extension Float: KernelScalar {
     static func attend(_ step: AttentionStep<Float>) {
         var tile = sattn_attention_tile(
             rows: step.rows, keys: step.keys, depth: step.depth, width: step.width, queries: step.queries,
-            query_stride: step.queryStride, panels: step.panels, scale: step.scale, begins: step.begins,
-            ends: step.ends, values: step.values, value_stride: step.valueStride, scores: step.scores,
+            query_stride: step.queryStride, panels: step.panels,
+            operation: step.operation.kernel, scale: step.scale, begins: step.begins, ends: step.ends,
+            values: step.values, value_stride: step.valueStride, scores: step.scores,
             score_stride: step.scoreStride, averages: step.averages, maxima: step.maxima, sums: step.sums)
         Kernels.current.attend(&tile)
     }
@@ -166,8 +183,9 @@ extension Double: KernelScalar {
     static func attend(_ step: AttentionStep<Double>) {
         var tile = sattn_attention_tile_float64(
             rows: step.rows, keys: step.keys, depth: step.depth, width: step.width, queries: step.queries,
-            query_stride: step.queryStride, panels: step.panels, scale: step.scale, begins: step.begins,
-            ends: step.ends, values: step.values, value_stride: step.valueStride, scores: step.scores,
+            query_stride: step.queryStride, panels: step.panels,
+            operation: step.operation.kernel, scale: step.scale, begins: step.begins, ends: step.ends,
+            values: step.values, value_stride: step.valueStride, scores: step.scores,
             score_stride: step.scoreStride, averages: step.averages, maxima: step.maxima, sums: step.sums)
         Kernels.float64.attend(&tile)
     }

@@ -146,7 +146,9 @@ struct AttentionBackward<Scalar: KernelScalar> {
         if !keyTile.masked.isEmpty { hide(scratch, tile, keyTile) }
     }
 
-    /// Puts 0 where a key is masked. Selected, not multiplied: key and value may be NaN.
+    /// Puts 0 where a key is masked.
+    ///
+    /// Selected, not multiplied: key and value may be NaN.
     private func hide(_ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile) {
         let (queryCount, keyCount) = (tile.queries.count, keyTile.keys.count)
         let hidden = [scratch.weights, scratch.gradients, scratch.unscaled, scratch.capDerivatives].compactMap(\.self)
@@ -254,7 +256,9 @@ struct AttentionBackward<Scalar: KernelScalar> {
         }
     }
 
-    /// Adds a tile to the gradients of its keys and queries. The latter are put at `place` first, or in the scratch.
+    /// Adds a tile to the gradients of its keys and queries.
+    ///
+    /// The latter are put at `place` first, or in the scratch.
     private func addFeatureGradients(
         _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ pairs: BackwardSums<Scalar>.Pairs,
         _ place: UnsafeMutablePointer<Scalar>?
@@ -274,7 +278,8 @@ struct AttentionBackward<Scalar: KernelScalar> {
             if keyOut == nil { scratch.keySums.update(repeating: 0, count: keyTile.keys.count * keyWidth) }
             Scalar.additiveGradient(
                 AdditiveGradientOperands(
-                    querySums: querySums, keySums: keyOut ?? scratch.keySums, weightSums: pairs.weights ?? scratch.weightSums,
+                    querySums: querySums, keySums: keyOut ?? scratch.keySums,
+                    weightSums: pairs.weights ?? scratch.weightSums,
                     gradients: UnsafePointer(scratch.gradients), queries: queries, queryStride: queryStride, keys: keys,
                     keyStride: keyStride, queryCount: tile.queries.count, keyCount: keyTile.keys.count,
                     featureCount: width))
@@ -330,7 +335,8 @@ struct AttentionBackward<Scalar: KernelScalar> {
 
     /// Calls `add` with keys, and the queries that are to be added to them: all at once, unless some may not be read.
     private func addToKeys(
-        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ add: (Range<Int>, Range<Int>) -> Void
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile,
+        _ add: (Range<Int>, Range<Int>) -> Void
     ) {
         let (queryCount, keyCount) = (tile.queries.count, keyTile.keys.count)
         guard hidesNonFinite(tile, keyTile) else { return add(0..<keyCount, 0..<queryCount) }
@@ -345,7 +351,8 @@ struct AttentionBackward<Scalar: KernelScalar> {
 
     /// Calls `add` with queries, and the keys that are to be added to them: all at once, unless some may not be read.
     private func addToQueries(
-        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ add: (Range<Int>, Range<Int>) -> Void
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile,
+        _ add: (Range<Int>, Range<Int>) -> Void
     ) {
         let (queryCount, keyCount) = (tile.queries.count, keyTile.keys.count)
         guard hidesNonFinite(tile, keyTile) else { return add(0..<keyCount, 0..<queryCount) }
@@ -368,7 +375,8 @@ struct AttentionBackward<Scalar: KernelScalar> {
         // forward: score = scale · raw
         Scalar.dotRows(
             TileOperands(
-                out: scratch.biases, outStride: 1, a: UnsafePointer(scratch.gradients), aStride: 0, b: UnsafePointer(raw),
+                out: scratch.biases, outStride: 1, a: UnsafePointer(scratch.gradients), aStride: 0,
+                b: UnsafePointer(raw),
                 bStride: 0, rows: 1, columns: 1, depth: tile.queries.count * keyTile.keys.count))
         sum.pointee += Double(scratch.biases[0])
     }

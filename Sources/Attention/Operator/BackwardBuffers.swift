@@ -135,7 +135,8 @@ private func prepare<Scalar: KernelScalar>(
         let (shifts, deltas) = (shifts.pointer(as: Scalar.self) + first, deltas.pointer(as: Scalar.self) + first)
         var (source, stride) = (UnsafePointer(start), width)
         if isReadable {
-            source = UnsafePointer(gradient.pointer(as: Scalar.self)) + position(gradient, batch, head, queries.lowerBound)
+            source =
+                UnsafePointer(gradient.pointer(as: Scalar.self)) + position(gradient, batch, head, queries.lowerBound)
             stride = gradient.strides[2]
         } else {
             for (row, query) in queries.enumerated() {

@@ -6,7 +6,7 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     private let valueRows: Tensor
     /// For each key-value head and block of keys: `[featureCount, block]`; the keys where no path asks for it.
     private let packed: Tensor
-    /// Where the form is a product: for each key-value head its keys in panels, unless a thread packs them for itself.
+    /// Where the form is a product or a distance: for each key-value head its keys in panels, unless a thread packs them for itself.
     private let panels: TensorStorage?
     /// Those of an additive form, or none.
     private let weights: Tensor
@@ -22,9 +22,10 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
             !call.paths.contains(.packed) || queryRows.shape[3] == featureCount,
             "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
         let isPacked = call.paths.contains(.packed)
-        packed = isPacked && !form.isProduct ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
+        packed =
+            isPacked && form.panelOperation == nil ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
         keyRows = keys
-        if isPacked && form.isProduct && !packsByHead {
+        if isPacked && form.panelOperation != nil && !packsByHead {
             let shape = call.shape
             let (length, width) = (Self.panelElementCount(shape.keyCount, featureCount), Scalar.tileColumns)
             let storage = TensorStorage(
@@ -91,7 +92,7 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
             let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
             offset += group * Self.panelElementCount(shape.keyCount, featureCount)
         }
-        guard let storage = own ?? panels else { stop("The keys of a product were not packed.") }
+        guard let storage = own ?? panels else { stop("The keys were not packed.") }
         return UnsafePointer(storage.base.assumingMemoryBound(to: Scalar.self) + offset)
     }
 
@@ -144,15 +145,19 @@ func mapped<Scalar: KernelScalar>(
         tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]
     )
     var featureCount = dimension
-    var linear: (weight: Tensor, bias: [Scalar])?
+    var linear: (weight: PackedMatrix<Scalar>, bias: [Scalar]?)?
     if case .linear(let weight, let bias) = map {
         require(weight.shape[1] == dimension, "A weight of \(weight.shape) takes no rows of \(dimension).")
         featureCount = weight.shape[0]
+        let rows = weight.converted(to: Scalar.elementType).contiguous()
         linear = (
-            weight.converted(to: Scalar.elementType).contiguous(),
-            bias?.doubles.map { Scalar($0) } ?? [Scalar](repeating: 0, count: featureCount)
+            PackedMatrix(
+                MatrixOperand(transposed: UnsafePointer(rows.pointer(as: Scalar.self)), rowStride: dimension),
+                depth: dimension, columns: featureCount), bias?.doubles.map { Scalar($0) }
         )
+        withExtendedLifetime(rows) {}
     }
+    let isReadable = TileOperandBuffers<Scalar>.isReadable(tensor)
     let result = Tensor(uninitialized: [batchCount, headCount, length, featureCount], elementType: Scalar.elementType)
     let blockCount = blocks(of: length, by: TileSize.queries)
     parallel(batchCount * headCount * blockCount) { item in
@@ -160,6 +165,9 @@ func mapped<Scalar: KernelScalar>(
         let (batch, head) = sequence.quotientAndRemainder(dividingBy: headCount)
         let rows = range(block, by: TileSize.queries, upTo: length)
         let out = result.pointer(as: Scalar.self) + (sequence * length + rows.lowerBound) * featureCount
+        let start = batch * tensor.strides[0] + head * tensor.strides[1] + rows.lowerBound * tensor.strides[2]
+        let rowsAsTheyLie =
+            isReadable ? (UnsafePointer(tensor.pointer(as: Scalar.self)) + start, tensor.strides[2]) : nil
         func read(into target: UnsafeMutablePointer<Scalar>) {
             for (index, row) in rows.enumerated() {
                 let position = batch * tensor.strides[0] + head * tensor.strides[1] + row * tensor.strides[2]
@@ -170,24 +178,24 @@ func mapped<Scalar: KernelScalar>(
         switch map {
         case .identity: read(into: out)
         case .normalized:
-            read(into: out)
-            for row in rows.indices {
-                let place = out + (row - rows.lowerBound) * dimension
-                Scalar.normalize(place, place, dimension)
-            }
+            let (source, stride) = rowsAsTheyLie ?? (UnsafePointer(out), dimension)
+            if rowsAsTheyLie == nil { read(into: out) }
+            for row in 0..<rows.count { Scalar.normalize(out + row * dimension, source + row * stride, dimension) }
         case .linear:
             guard let linear else { return }
+            func project(_ source: UnsafePointer<Scalar>, _ stride: Int) {
+                func project(startingWith bias: UnsafePointer<Scalar>?) {
+                    multiply(
+                        MatrixOperand(rows: source, rowStride: stride), linear.weight, rows: rows.count, into: out,
+                        outStride: featureCount, bias: bias)
+                }
+                if let bias = linear.bias { project(startingWith: bias) } else { project(startingWith: nil) }
+            }
+            if let (source, stride) = rowsAsTheyLie { return project(source, stride) }
             withUnsafeTemporaryAllocation(of: Scalar.self, capacity: max(1, rows.count * dimension)) { buffer in
                 guard let source = buffer.baseAddress else { return }
                 read(into: source)
-                Scalar.dotRows(
-                    TileOperands(
-                        out: out, outStride: featureCount, a: UnsafePointer(source), aStride: dimension,
-                        b: UnsafePointer(linear.weight.pointer(as: Scalar.self)), bStride: dimension,
-                        rows: rows.count, columns: featureCount, depth: dimension))
-            }
-            for row in 0..<rows.count {
-                for feature in 0..<featureCount { out[row * featureCount + feature] += linear.bias[feature] }
+                project(UnsafePointer(source), dimension)
             }
         }
     }

@@ -18,8 +18,8 @@ struct TiledAttention<Scalar: KernelScalar> {
     let paths: [ScorePath]
     /// The mask, where it shows each query a run of neighbouring keys.
     private let intervals: (any IntervalMaskRule)?
-    /// Whether nothing but scale and mask comes between product and softmax.
-    private let isPlainProduct: Bool
+    /// Whether nothing but scale and mask comes between products, or distances, and softmax.
+    private let isPlain: Bool
     /// How many queries of a head are one thread's at a time: fewer than the largest tile has where the threads would lack work.
     ///
     /// A query's result has the same bits whatever queries it is computed beside.
@@ -43,7 +43,7 @@ struct TiledAttention<Scalar: KernelScalar> {
             ScorePath(form: form, shape: shape, queryCount: operation.queryCounts?[batch] ?? shape.queryCount)
         }
         intervals = operation.mask.rule?.intervals
-        isPlainProduct = self.form.isProduct && operation.softCap == nil && operation.bias.rules.isEmpty
+        isPlain = self.form.panelOperation != nil && operation.softCap == nil && operation.bias.rules.isEmpty
 
         // Asked for once: it may change at any time.
         let threadCount = ComputeThreads.count
@@ -52,7 +52,7 @@ struct TiledAttention<Scalar: KernelScalar> {
             TileSize.queries, max(TileSize.fewestQueries, rowsPerItem / TileSize.queryStep * TileSize.queryStep))
         let groupCount = shape.batchCount * shape.keyValueHeadCount
         packsByHead =
-            self.form.isProduct && paths.allSatisfy { $0 == .packed }
+            self.form.panelOperation != nil && paths.allSatisfy { $0 == .packed }
             && shape.keyCount * shape.keyDimension <= TileSize.cachedPanelElements
             && (groupCount % threadCount == 0 || groupCount >= 8 * threadCount)
     }
@@ -131,7 +131,7 @@ struct TiledAttention<Scalar: KernelScalar> {
         for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
             let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
             for (tile, scratch) in zip(tiles, scratches) {
-                if isPlainProduct && paths[tile.batch] == .packed,
+                if isPlain && paths[tile.batch] == .packed,
                     let visible = visibleRuns(of: tile, in: keys, scratch)
                 {
                     addPlain(keys, visible, to: tile, operands, panels, rows, scratch)
@@ -220,7 +220,8 @@ struct TiledAttention<Scalar: KernelScalar> {
         Scalar.attend(
             AttentionStep(
                 rows: tile.queries.count, keys: keys.count, depth: operands.featureCount, width: shape.valueDimension,
-                queries: queryRows, queryStride: queryStride, panels: panels, scale: Scalar(form.scale),
+                queries: queryRows, queryStride: queryStride, panels: panels,
+                operation: form.panelOperation ?? .product, scale: Scalar(form.scale),
                 begins: isCut ? UnsafePointer(scratch.begins) : nil, ends: isCut ? UnsafePointer(scratch.ends) : nil,
                 values: withValues ? valueRows : nil, valueStride: valueStride, scores: scratch.scores,
                 scoreStride: TileSize.keys, averages: scratch.average, maxima: rows.maximum + first,
@@ -381,11 +382,19 @@ struct TiledAttention<Scalar: KernelScalar> {
     ) {
         let (queryRows, queryStride) = operands.queryRows(tile, shape)
         let path = paths[tile.batch]
-        if path == .packed && form.isProduct {
-            Scalar.productPacked(
-                scratch.scores, TileSize.keys, nil, 0, queryRows, queryStride,
-                operands.panels(tile, from: keyRange.lowerBound, panels, shape),
-                Scalar.tileColumns * operands.featureCount, tile.queries.count, keyRange.count, operands.featureCount)
+        if path == .packed, let operation = form.panelOperation {
+            let start = operands.panels(tile, from: keyRange.lowerBound, panels, shape)
+            for key in stride(from: 0, to: keyRange.count, by: Scalar.tileColumns) {
+                let panel = TileOperands(
+                    out: scratch.scores + key, outStride: TileSize.keys, a: queryRows, aStride: queryStride,
+                    b: start + key * operands.featureCount, bStride: Scalar.tileColumns, rows: tile.queries.count,
+                    columns: min(Scalar.tileColumns, keyRange.count - key), depth: operands.featureCount)
+                switch operation {
+                case .product: Scalar.product(panel)
+                case .squaredDistance: Scalar.squaredDistance(panel)
+                case .absoluteDistance: Scalar.absoluteDistance(panel)
+                }
+            }
             return
         }
         let (keys, keyStride) =
@@ -396,9 +405,8 @@ struct TiledAttention<Scalar: KernelScalar> {
             out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride, b: keys,
             bStride: keyStride, rows: tile.queries.count, columns: keyRange.count, depth: operands.featureCount)
         switch form.operation {
-        case .product: Scalar.dotRows(product)
-        case .squaredDistance: Scalar.squaredDistance(product)
-        case .absoluteDistance: Scalar.absoluteDistance(product)
+        // Distances are in panels whatever their number.
+        case .product, .squaredDistance, .absoluteDistance: Scalar.dotRows(product)
         case .additive: Scalar.additive(product, weights: operands.additiveWeights)
         case .pairwise:
             fill(

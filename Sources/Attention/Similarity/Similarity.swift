@@ -208,10 +208,14 @@ public struct ScoreForm: Sendable {
         scaleTensor = scale
     }
 
-    /// Whether the scores are products of features.
-    var isProduct: Bool {
-        if case .product = operation { return true }
-        return false
+    /// The operation of a form whose keys are read in panels, or `nil`.
+    var panelOperation: PanelOperation? {
+        switch operation {
+        case .product: .product
+        case .squaredDistance: .squaredDistance
+        case .absoluteDistance: .absoluteDistance
+        case .additive, .pairwise: nil
+        }
     }
 
     /// ``Similarity/score(query:key:)`` for each pair.
