@@ -130,6 +130,36 @@ static void decode(float *out, const void *source, sattn_weight_type type, size_
     }
 }
 
+/// Element `i` of what is stored as float32, float16 or bfloat16.
+static float stored(const void *source, sattn_weight_type type, size_t i) {
+    const uint8_t *bytes = source;
+    float value;
+    switch (type) {
+    case SATTN_FLOAT16: return float_from_float16(load_uint16(bytes + 2 * i));
+    case SATTN_BFLOAT16: return float_from_bits((uint32_t)load_uint16(bytes + 2 * i) << 16);
+    default: memcpy(&value, bytes + 4 * i, sizeof value); return value;
+    }
+}
+
+static void dot_stored(float *out, size_t out_stride, const float *a, size_t a_stride, const void *b,
+                       size_t b_stride, sattn_weight_type type, size_t rows, size_t columns, size_t depth) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float sum = 0;
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * stored(b, type, c * b_stride + k);
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void product_add_stored(float *out, size_t out_stride, const float *a, size_t a_stride, const void *b,
+                               size_t b_stride, sattn_weight_type type, size_t rows, size_t columns,
+                               size_t depth) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t k = 0; k < depth; k++)
+            for (size_t c = 0; c < columns; c++)
+                out[r * out_stride + c] += a[r * a_stride + k] * stored(b, type, k * b_stride + c);
+}
+
 static void encode_float16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = float16_from_float(x[i]);
 }
@@ -151,6 +181,8 @@ const sattn_kernels sattn_table_scalar = {
     .absolute_distance = absolute_distance_float32,
     .additive = additive_float32,
     .dot_rows = dot_rows_float32,
+    .dot_stored = dot_stored,
+    .product_add_stored = product_add_stored,
     .maximum = maximum_float32,
     .exp_sum = exp_sum_float32,
     .scale = scale_float32,

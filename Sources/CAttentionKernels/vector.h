@@ -948,6 +948,10 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     ENCODE_EACH(bfloat16_from_lanes);
 }
 
+// MARK: - Subjects of their own
+
+#include "decode_attention.h"
+
 // MARK: - Table
 
 const sattn_kernels TABLE = {
@@ -961,6 +965,8 @@ const sattn_kernels TABLE = {
     .absolute_distance = absolute_distance,
     .additive = additive,
     .dot_rows = dot_rows,
+    .dot_stored = dot_stored,
+    .product_add_stored = product_add_stored,
     .maximum = maximum,
     .exp_sum = exp_sum,
     .scale = scale,

@@ -65,7 +65,7 @@ struct TileOperands<Scalar> {
 }
 
 /// What the tiled operator asks of the C kernels, in `Float` and `Double`.
-protocol KernelScalar: ElementKernels, RecurrentKernels {
+protocol KernelScalar: ElementKernels, RecurrentKernels, StoredRowKernels {
     static var elementType: ElementType { get }
     static func product(_ tile: TileOperands<Self>)
     static func productAdd(_ tile: TileOperands<Self>)
