@@ -15,6 +15,8 @@ let package = Package(
         .library(name: "SequenceModels", targets: ["SequenceModels"]),
         .library(name: "ModelFiles", targets: ["ModelFiles"]),
         .library(name: "PretrainedModels", targets: ["PretrainedModels"]),
+        // What `attend bench` and the package in Benchmarks time.
+        .library(name: "Workloads", targets: ["Workloads"]),
         .library(name: "AttentionInspection", targets: ["AttentionInspection"]),
         .executable(name: "attend", targets: ["attend"]),
     ],
@@ -31,10 +33,11 @@ let package = Package(
             name: "PretrainedModels", dependencies: ["SequenceModels", "ModelFiles"], swiftSettings: strict),
         .target(
             name: "AttentionInspection", dependencies: ["PretrainedModels"], swiftSettings: strict),
+        .target(name: "Workloads", dependencies: ["PretrainedModels"], swiftSettings: strict),
         .executableTarget(
             name: "attend",
             dependencies: [
-                "AttentionInspection",
+                "AttentionInspection", "Workloads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -72,6 +75,7 @@ let package = Package(
                 "AttentionInspection", "PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport",
             ],
             swiftSettings: strict),
+        .testTarget(name: "WorkloadsTests", dependencies: ["Workloads"], swiftSettings: strict),
         .testTarget(
             name: "attendTests", dependencies: ["attend", "Attention", "ModelFiles", "TestSupport"],
             swiftSettings: strict),

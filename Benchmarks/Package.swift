@@ -14,19 +14,10 @@ let package = Package(
         .executableTarget(
             name: "AttentionBenchmarks",
             dependencies: [
-                .product(name: "Attention", package: "swift-attention"),
+                .product(name: "Workloads", package: "swift-attention"),
                 .product(name: "Benchmark", package: "benchmark"),
             ],
             path: "Benchmarks/AttentionBenchmarks",
-            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
-        .executableTarget(
-            name: "TrainingBenchmarks",
-            dependencies: [
-                .product(name: "Attention", package: "swift-attention"),
-                .product(name: "SequenceModels", package: "swift-attention"),
-                .product(name: "Benchmark", package: "benchmark"),
-            ],
-            path: "Benchmarks/TrainingBenchmarks",
-            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
     ]
 )

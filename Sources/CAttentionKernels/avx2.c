@@ -22,6 +22,8 @@ static inline __attribute__((always_inline)) __m256 load_part(const float *p, si
     return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), lane));
 }
 
+#define QUANTIZED_PRODUCT sattn_quantized_product_avx2
+
 #define TABLE sattn_table_avx2
 #define TABLE_NAME "avx2"
 #include "vector.h"

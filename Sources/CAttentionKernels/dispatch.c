@@ -11,6 +11,10 @@
 static const sattn_kernels *available[4];
 static size_t available_count;
 static const sattn_kernels *current;
+#if defined(__x86_64__)
+/// The AVX-512 kernels, with those that need more than the set that all its processors have.
+static sattn_kernels avx512_kernels;
+#endif
 static char refused[64];
 
 static void choose(void) {
@@ -21,7 +25,13 @@ static void choose(void) {
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
                   && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (avx512) available[available_count++] = &sattn_table_avx512;
+    if (avx512) {
+        // What a processor with AVX-512 may lack takes the place of what does without it.
+        avx512_kernels = sattn_table_avx512;
+        if (__builtin_cpu_supports("avx512bf16")) sattn_use_avx512_bf16(&avx512_kernels);
+        if (__builtin_cpu_supports("avx512vnni")) avx512_kernels.quantized_product = sattn_quantized_product_vnni;
+        available[available_count++] = &avx512_kernels;
+    }
     if (avx2) available[available_count++] = &sattn_table_avx2;
 #elif defined(__aarch64__)
     available[available_count++] = &sattn_table_neon;
@@ -59,6 +69,22 @@ const sattn_kernels *sattn_kernels_named(const char *name) {
     for (size_t i = 0; i < available_count; i++)
         if (strcmp(available[i]->name, name) == 0) return available[i];
     return NULL;
+}
+
+bool sattn_has_bfloat16(void) {
+#if defined(__x86_64__)
+    return sattn_kernels_named("avx512") != NULL && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+bool sattn_has_int8(void) {
+#if defined(__x86_64__)
+    return sattn_kernels_named("avx512") != NULL && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
 }
 
 const sattn_kernels_float64 *sattn_kernels_float64_current(void) {

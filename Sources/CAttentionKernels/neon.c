@@ -10,6 +10,9 @@
 #define TILE_VECTORS 4
 #define DOT_ROWS 4
 
+// None: products with quantised weights decode them.
+#define QUANTIZED_PRODUCT NULL
+
 #define TABLE sattn_table_neon
 #define TABLE_NAME "neon"
 #include "vector.h"

@@ -15,6 +15,7 @@
 #define SQRT sqrt
 #define ADAM sattn_adam_float64
 #define MOMENTUM sattn_momentum_float64
+#define ATTENTION_TILE sattn_attention_tile_float64
 #include "scalar.h"
 #undef REAL
 #undef NAME
@@ -23,6 +24,7 @@
 #undef SQRT
 #undef ADAM
 #undef MOMENTUM
+#undef ATTENTION_TILE
 
 #define REAL float
 #define NAME(x) x##_float32
@@ -31,6 +33,7 @@
 #define SQRT sqrtf
 #define ADAM sattn_adam
 #define MOMENTUM sattn_momentum
+#define ATTENTION_TILE sattn_attention_tile
 #include "scalar.h"
 
 // MARK: - Stored weights
@@ -130,15 +133,71 @@ static void decode(float *out, const void *source, sattn_weight_type type, size_
     }
 }
 
-/// Element `i` of what is stored as float32, float16 or bfloat16.
-static float stored(const void *source, sattn_weight_type type, size_t i) {
-    const uint8_t *bytes = source;
-    float value;
-    switch (type) {
-    case SATTN_FLOAT16: return float_from_float16(load_uint16(bytes + 2 * i));
-    case SATTN_BFLOAT16: return float_from_bits((uint32_t)load_uint16(bytes + 2 * i) << 16);
-    default: memcpy(&value, bytes + 4 * i, sizeof value); return value;
+static float number_at(const void *source, sattn_weight_type type, size_t index) {
+    float number;
+    size_t size = type == SATTN_FLOAT32 ? 4 : 2;
+    decode(&number, (const uint8_t *)source + index * size, type, 1);
+    return number;
+}
+
+static void product_transposed(float *out, size_t out_stride, const float *start, size_t start_stride,
+                               const float *a, size_t a_stride, const void *b, sattn_weight_type type,
+                               size_t b_stride, size_t rows, size_t columns, size_t depth) {
+    if (type == SATTN_FLOAT32 && (uintptr_t)b % sizeof(float) == 0) {
+        product_transposed_float32(out, out_stride, start, start_stride, a, a_stride, b, b_stride, rows, columns,
+                                   depth);
+        return;
     }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float sum = start == NULL ? 0 : start[r * start_stride + c];
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * number_at(b, type, c * b_stride + k);
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void transpose_stored(float *out, size_t out_stride, const void *x, sattn_weight_type type,
+                             size_t x_stride, size_t rows, size_t columns) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) out[c * out_stride + r] = number_at(x, type, r * x_stride + c);
+}
+
+static float add_pair(float sum, const uint16_t *x, const uint16_t *y) {
+    sum += float_from_bits((uint32_t)x[1] << 16) * float_from_bits((uint32_t)y[1] << 16);
+    return sum + float_from_bits((uint32_t)x[0] << 16) * float_from_bits((uint32_t)y[0] << 16);
+}
+
+static void product_transposed_bfloat16(float *out, size_t out_stride, const uint16_t *a, size_t a_stride,
+                                        const uint16_t *b, size_t b_stride, size_t rows, size_t columns,
+                                        size_t pairs) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float sum = 0;
+            for (size_t k = 0; k < pairs; k++)
+                sum = add_pair(sum, a + r * a_stride + 2 * k, b + c * b_stride + 2 * k);
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void product_packed_bfloat16(float *out, size_t out_stride, bool continues, const uint16_t *a,
+                                    size_t a_stride, const uint32_t *panels, size_t panel_stride, size_t rows,
+                                    size_t columns, size_t pairs) {
+    const size_t width = TILE_COLUMNS_float32;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            const uint32_t *pair = panels + c / width * panel_stride + c % width;
+            const uint16_t *left = a + r * a_stride;
+            float sum = continues ? out[r * out_stride + c] : 0;
+            for (size_t k = 0; k < pairs; k++, pair += width) {
+                uint16_t right[2] = {(uint16_t)*pair, (uint16_t)(*pair >> 16)};
+                sum = add_pair(sum, left + 2 * k, right);
+            }
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void encode_float16(uint16_t *out, const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = float16_from_float(x[i]);
 }
 
 static void dot_stored(float *out, size_t out_stride, const float *a, size_t a_stride, const void *b,
@@ -146,7 +205,7 @@ static void dot_stored(float *out, size_t out_stride, const float *a, size_t a_s
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c++) {
             float sum = 0;
-            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * stored(b, type, c * b_stride + k);
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * number_at(b, type, c * b_stride + k);
             out[r * out_stride + c] = sum;
         }
 }
@@ -157,15 +216,64 @@ static void product_add_stored(float *out, size_t out_stride, const float *a, si
     for (size_t r = 0; r < rows; r++)
         for (size_t k = 0; k < depth; k++)
             for (size_t c = 0; c < columns; c++)
-                out[r * out_stride + c] += a[r * a_stride + k] * stored(b, type, k * b_stride + c);
-}
-
-static void encode_float16(uint16_t *out, const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++) out[i] = float16_from_float(x[i]);
+                out[r * out_stride + c] += a[r * a_stride + k] * number_at(b, type, k * b_stride + c);
 }
 
 static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = bfloat16_from_float(x[i]);
+}
+
+// MARK: - Products with quantised weights
+
+static void quantize(int8_t *quants, float *scales, float *sums, const float *x, size_t count) {
+    for (size_t b = 0; b < count / 32; b++, x += 32, quants += 32) {
+        float top = 0;
+        bool is_finite = true;
+        for (size_t i = 0; i < 32; i++) {
+            if (fabsf(x[i]) > top) top = fabsf(x[i]);
+            if (!isfinite(x[i])) is_finite = false;
+        }
+        bool is_zero = top < 0x1p-100f;
+        scales[b] = is_finite ? (is_zero ? 0 : top / 127) : NAN;
+        float factor = is_finite && !is_zero ? 127 / top : 0;
+        int32_t total = 0;
+        for (size_t i = 0; i < 32; i++) {
+            quants[i] = is_finite ? (int8_t)rintf(x[i] * factor) : 0;
+            total += quants[i];
+        }
+        sums[b] = scales[b] * (float)total;
+    }
+}
+
+static void quantized_product(float *out, size_t out_stride, const int8_t *quants, const float *scales,
+                              const float *sums, const void *weights, sattn_weight_type type, size_t rows,
+                              size_t columns, size_t depth) {
+    const size_t blocks = depth / 32, block_bytes = blocks > 0 ? sattn_panel_byte_count(type, depth) / blocks : 0;
+    const size_t header = type == SATTN_Q4_1 ? 64 : 32;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float total = 0;
+            for (size_t b = 0; b < blocks; b++) {
+                const uint8_t *block = (const uint8_t *)weights + (c / 16 * blocks + b) * block_bytes;
+                const int8_t *activations = quants + r * depth + 32 * b;
+                int32_t sum = 0;
+                for (size_t k = 0; k < 32; k++) {
+                    // Numbers lie by fours; those of 4 bits in the low half of a byte, and 16 later in the high one.
+                    size_t low = type == SATTN_Q8_0 ? k : k % 16;
+                    uint8_t number = block[header + low / 4 * 64 + c % 16 * 4 + low % 4];
+                    if (type != SATTN_Q8_0) number = k < 16 ? number & 15 : number >> 4;
+                    sum += number * activations[k];
+                }
+                uint16_t halves[2] = {0};
+                memcpy(&halves[0], block + c % 16 * 2, 2);
+                if (type == SATTN_Q4_1) memcpy(&halves[1], block + 32 + c % 16 * 2, 2);
+                float d = float_from_float16(halves[0]);
+                float m = type == SATTN_Q4_1 ? float_from_float16(halves[1]) : d * (type == SATTN_Q4_0 ? -8 : -128);
+                total += (float)sum * (d * scales[r * blocks + b]);
+                total += m * sums[r * blocks + b];
+            }
+            out[r * out_stride + c] = total;
+        }
 }
 
 // MARK: - Tables
@@ -177,6 +285,12 @@ const sattn_kernels sattn_table_scalar = {
     .tile_columns = TILE_COLUMNS_float32,
     .product_packed = product_packed_float32,
     .transpose = transpose_float32,
+    .attend = attend_float32,
+    .divide_rows = divide_rows_float32,
+    .product_transposed = product_transposed,
+    .transpose_stored = transpose_stored,
+    .product_packed_bfloat16 = product_packed_bfloat16,
+    .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance_float32,
     .absolute_distance = absolute_distance_float32,
     .additive = additive_float32,
@@ -187,6 +301,15 @@ const sattn_kernels sattn_table_scalar = {
     .exp_sum = exp_sum_float32,
     .scale = scale_float32,
     .soft_cap = soft_cap_float32,
+    .divide_and_dot = divide_and_dot_float32,
+    .softmax_weights = softmax_weights_float32,
+    .score_gradients = score_gradients_float32,
+    .keep_between = keep_between_float32,
+    .product_gradient = product_gradient_float32,
+    .squared_distance_gradient = squared_distance_gradient_float32,
+    .absolute_distance_gradient = absolute_distance_gradient_float32,
+    .additive_gradient = additive_gradient_float32,
+    .normalize = normalize_float32,
     .exp = exp_each_float32,
     .tanh = tanh_each_float32,
     .sigmoid = sigmoid_each_float32,
@@ -208,6 +331,8 @@ const sattn_kernels sattn_table_scalar = {
     .adam_step = adam_step_float32,
     .momentum_step = momentum_step_float32,
     .decode = decode,
+    .quantize = quantize,
+    .quantized_product = quantized_product,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
     .lstm_cell = lstm_cell_float32,
@@ -223,6 +348,9 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .tile_columns = TILE_COLUMNS_float64,
     .product_packed = product_packed_float64,
     .transpose = transpose_float64,
+    .attend = attend_float64,
+    .divide_rows = divide_rows_float64,
+    .product_transposed = product_transposed_float64,
     .squared_distance = squared_distance_float64,
     .absolute_distance = absolute_distance_float64,
     .additive = additive_float64,
@@ -231,6 +359,15 @@ const sattn_kernels_float64 sattn_table_float64 = {
     .exp_sum = exp_sum_float64,
     .scale = scale_float64,
     .soft_cap = soft_cap_float64,
+    .divide_and_dot = divide_and_dot_float64,
+    .softmax_weights = softmax_weights_float64,
+    .score_gradients = score_gradients_float64,
+    .keep_between = keep_between_float64,
+    .product_gradient = product_gradient_float64,
+    .squared_distance_gradient = squared_distance_gradient_float64,
+    .absolute_distance_gradient = absolute_distance_gradient_float64,
+    .additive_gradient = additive_gradient_float64,
+    .normalize = normalize_float64,
     .exp = exp_each_float64,
     .tanh = tanh_each_float64,
     .sigmoid = sigmoid_each_float64,

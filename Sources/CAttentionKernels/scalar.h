@@ -3,8 +3,8 @@
 //   NAME(x)    the name of function x for this type,
 //   EXP, TANH, SQRT
 //              the C library's functions for this type,
-//   ADAM, MOMENTUM
-//              the structures of the optimizers' steps.
+//   ADAM, MOMENTUM, ATTENTION_TILE
+//              the structures of the optimizers' steps and of a step of attention.
 //
 // Every sum runs over k in ascending order with one accumulator per element. The inner loops run over
 // columns, which are independent, so a compiler may use vectors without changing a bit.
@@ -109,6 +109,8 @@ static void NAME(soft_cap)(REAL *x, size_t count, REAL cap) {
     for (size_t i = 0; i < count; i++) x[i] = cap * TANH(x[i] / cap);
 }
 
+#include "scalar_gradients.h"
+
 // MARK: - Products with a packed matrix
 
 enum { NAME(TILE_COLUMNS) = 64 };
@@ -129,6 +131,57 @@ static void NAME(transpose)(REAL *out, size_t out_stride, const REAL *x, size_t 
                             size_t columns) {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c++) out[c * out_stride + r] = x[r * x_stride + c];
+}
+
+static void NAME(attend)(const ATTENTION_TILE *tile) {
+    for (size_t r = 0; r < tile->rows; r++) {
+        size_t begin = tile->begins == NULL ? 0 : tile->begins[r];
+        size_t end = tile->ends == NULL ? tile->keys : tile->ends[r];
+        if (begin >= end) continue;
+        REAL *scores = tile->scores + (tile->panels == NULL ? r * tile->score_stride : 0);
+        REAL *average = tile->averages + r * tile->width;
+        if (tile->panels != NULL) {
+            NAME(product_packed)(scores, tile->score_stride, NULL, 0, tile->queries + r * tile->query_stride,
+                                 tile->query_stride, tile->panels, NAME(TILE_COLUMNS) * tile->depth, 1, end,
+                                 tile->depth);
+            NAME(scale)(scores + begin, end - begin, tile->scale);
+        }
+        REAL before = tile->maxima[r], now = NAME(maximum)(scores + begin, end - begin);
+        now = now > before ? now : before;
+        // A query that sees nothing so far has maximum -∞, and -∞ - (-∞) is NaN: it begins at 0.
+        REAL shift = now == -(REAL)INFINITY ? 0 : now;
+        REAL sum = NAME(exp_sum)(scores + begin, end - begin, shift);
+        if (now > before) {
+            REAL kept = EXP(before - shift);
+            tile->sums[r] *= kept;
+            NAME(scale)(average, tile->width, kept);
+        }
+        tile->sums[r] += sum;
+        tile->maxima[r] = now;
+        if (tile->values != NULL)
+            NAME(product_add)(average, tile->width, scores + begin, tile->score_stride,
+                              tile->values + begin * tile->value_stride, tile->value_stride, 1, tile->width,
+                              end - begin);
+    }
+}
+
+static void NAME(divide_rows)(REAL *out, size_t out_stride, const REAL *x, size_t x_stride, const REAL *divisors,
+                              size_t rows, size_t columns) {
+    for (size_t r = 0; r < rows; r++) {
+        REAL factor = 1 / divisors[r];
+        for (size_t c = 0; c < columns; c++) out[r * out_stride + c] = factor * x[r * x_stride + c];
+    }
+}
+
+static void NAME(product_transposed)(REAL *out, size_t out_stride, const REAL *start, size_t start_stride,
+                                     const REAL *a, size_t a_stride, const REAL *b, size_t b_stride, size_t rows,
+                                     size_t columns, size_t depth) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            REAL sum = start == NULL ? 0 : start[r * start_stride + c];
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * b[c * b_stride + k];
+            out[r * out_stride + c] = sum;
+        }
 }
 
 static void NAME(column_sums)(REAL *sum, const REAL *x, size_t x_stride, size_t rows, size_t columns) {

@@ -10,6 +10,9 @@
 //
 // Both sides spin for a moment before they sleep, since jobs come microseconds apart. A pool at rest sleeps.
 //
+// A caller that finds the pool taken works alone, and the pool makes room for it: as many workers stay out as
+// there are such callers, so that no more threads compute than the pool has.
+//
 // A fork leaves the workers behind: a child that goes on without exec must not call `sattn_parallel`.
 
 #if defined(__linux__)
@@ -42,25 +45,32 @@ static const int64_t SPIN_NANOSECONDS = 30000;
 /// Held by the call that has the pool, and by `sattn_set_thread_count`.
 static pthread_mutex_t ownership = PTHREAD_MUTEX_INITIALIZER;
 
-// Written by the owner alone, while the gate is closed and nobody inside.
-static struct {
+static pthread_t workers[MAXIMUM_THREADS];
+static size_t worker_count;
+static atomic_bool stopping;
+
+/// What a job needs, in one cache line, which goes from one processor to the other once and not word by word: with
+/// the gate and the next index in lines of their own an empty job of two items took 195 ns instead of 160 (Zen 5).
+static _Alignas(64) struct {
+    _Atomic(uint64_t) gate;
+    atomic_size_t next_index;
+    atomic_size_t thread_count;
+    /// How many callers work beside the pool.
+    atomic_size_t lone_callers;
+    atomic_size_t sleeper_count;
+    // Written by the owner alone, while the gate is closed and nobody inside.
     size_t count;
     void *context;
     void (*body)(void *context, size_t index);
 } job;
-static pthread_t workers[MAXIMUM_THREADS];
-static size_t worker_count;
-
-static atomic_size_t thread_count;
-static _Atomic(uint64_t) gate;
-static atomic_size_t next_index;
-static atomic_bool stopping;
 
 /// Guards sleep and wake only.
-static pthread_mutex_t sleep_mutex = PTHREAD_MUTEX_INITIALIZER;
+static _Alignas(64) pthread_mutex_t sleep_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t job_published = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t job_left = PTHREAD_COND_INITIALIZER;
-static atomic_size_t sleeper_count;
+
+/// Whether this thread works on a job: a call from inside one has no thread to gain.
+static _Thread_local bool is_working;
 
 // MARK: - How many threads
 
@@ -145,13 +155,13 @@ static void choose_thread_count(void) {
         unsigned long number = strtoul(wish, &end, 10);
         if (*end == '\0' && errno == 0) count = number;
     }
-    atomic_store(&thread_count, clamped(count));
+    atomic_store(&job.thread_count, clamped(count));
 }
 
 size_t sattn_thread_count(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, choose_thread_count);
-    return atomic_load(&thread_count);
+    return atomic_load(&job.thread_count);
 }
 
 // MARK: - Spinning
@@ -170,12 +180,21 @@ static void pause_briefly(void) {
 #endif
 }
 
-/// Spins until the gate shows a generation other than `seen`, or the time is over; returns the gate.
+/// How many workers may be at work: what callers beside the pool leave of it.
+static uint64_t worker_limit(void) {
+    size_t threads = atomic_load(&job.thread_count) - 1, lone = atomic_load(&job.lone_callers);
+    return lone < threads ? threads - lone : 0;
+}
+
+/// Spins until the gate shows a generation other than `seen`, or the time is over, or the processor is needed by a
+/// caller beside the pool; returns the gate.
 static uint64_t spin_while_seen(uint64_t seen) {
     int64_t start = nanoseconds();
     for (;;) {
-        uint64_t state = atomic_load(&gate);
-        if ((state & GENERATION) != seen || nanoseconds() - start > SPIN_NANOSECONDS) return state;
+        uint64_t state = atomic_load(&job.gate);
+        if ((state & GENERATION) != seen || atomic_load(&job.lone_callers) > 0
+            || nanoseconds() - start > SPIN_NANOSECONDS)
+            return state;
         pause_briefly();
     }
 }
@@ -184,7 +203,7 @@ static uint64_t spin_while_seen(uint64_t seen) {
 static bool spin_while_inside(void) {
     int64_t start = nanoseconds();
     for (;;) {
-        if ((atomic_load(&gate) & INSIDE) == 0) return false;
+        if ((atomic_load(&job.gate) & INSIDE) == 0) return false;
         if (nanoseconds() - start > SPIN_NANOSECONDS) return true;
         pause_briefly();
     }
@@ -192,12 +211,15 @@ static bool spin_while_inside(void) {
 
 // MARK: - Working
 
-static void claim_indices(void) {
-    for (;;) {
-        size_t index = atomic_fetch_add_explicit(&next_index, 1, memory_order_relaxed);
-        if (index >= job.count) return;
+/// Works as long as there are indices; a worker, as long as there is room for it.
+static void work_on_job(bool is_worker) {
+    is_working = true;
+    while (!is_worker || (atomic_load(&job.gate) & INSIDE) <= worker_limit()) {
+        size_t index = atomic_fetch_add_explicit(&job.next_index, 1, memory_order_relaxed);
+        if (index >= job.count) break;
         job.body(job.context, index);
     }
+    is_working = false;
 }
 
 static void *worker_main(void *unused) {
@@ -209,20 +231,20 @@ static void *worker_main(void *unused) {
             pthread_mutex_lock(&sleep_mutex);
             // Counted before the gate is looked at, as the caller sets the gate before it looks at the count:
             // one of the two sees the other.
-            atomic_fetch_add(&sleeper_count, 1);
-            while (((state = atomic_load(&gate)) & GENERATION) == seen)
+            atomic_fetch_add(&job.sleeper_count, 1);
+            while (((state = atomic_load(&job.gate)) & GENERATION) == seen)
                 pthread_cond_wait(&job_published, &sleep_mutex);
-            atomic_fetch_sub(&sleeper_count, 1);
+            atomic_fetch_sub(&job.sleeper_count, 1);
             pthread_mutex_unlock(&sleep_mutex);
         }
         if (atomic_load(&stopping)) return NULL;
         seen = state & GENERATION;
         bool entered = false;
-        while (!entered && (state & OPEN) && (state & GENERATION) == seen)
-            entered = atomic_compare_exchange_weak(&gate, &state, state + 1);
+        while (!entered && (state & OPEN) && (state & GENERATION) == seen && (state & INSIDE) < worker_limit())
+            entered = atomic_compare_exchange_weak(&job.gate, &state, state + 1);
         if (!entered) continue;
-        claim_indices();
-        uint64_t before = atomic_fetch_sub(&gate, 1);
+        work_on_job(true);
+        uint64_t before = atomic_fetch_sub(&job.gate, 1);
         if (!(before & OPEN) && (before & INSIDE) == 1) {
             pthread_mutex_lock(&sleep_mutex);
             pthread_cond_signal(&job_left);
@@ -250,9 +272,9 @@ static void start_workers(size_t wanted) {
 }
 
 static void publish(uint64_t state, size_t wake_count) {
-    atomic_store(&gate, state);
-    size_t sleepers = atomic_load(&sleeper_count);
-    if (sleepers == 0) return;
+    atomic_store(&job.gate, state);
+    size_t sleepers = atomic_load(&job.sleeper_count);
+    if (sleepers == 0 || wake_count == 0) return;
     pthread_mutex_lock(&sleep_mutex);
     if (wake_count >= sleepers)
         pthread_cond_broadcast(&job_published);
@@ -261,24 +283,36 @@ static void publish(uint64_t state, size_t wake_count) {
     pthread_mutex_unlock(&sleep_mutex);
 }
 
+static void work_alone(size_t count, void *context, void (*body)(void *context, size_t index)) {
+    for (size_t i = 0; i < count; i++) body(context, i);
+}
+
 void sattn_parallel(size_t count, void *context, void (*body)(void *context, size_t index)) {
-    size_t threads = sattn_thread_count();
-    if (count < 2 || threads < 2 || pthread_mutex_trylock(&ownership) != 0) {
-        for (size_t i = 0; i < count; i++) body(context, i);
+    if (count < 2 || is_working || sattn_thread_count() < 2) {
+        work_alone(count, context, body);
+        return;
+    }
+    if (pthread_mutex_trylock(&ownership) != 0) {
+        is_working = true;
+        atomic_fetch_add(&job.lone_callers, 1);
+        work_alone(count, context, body);
+        atomic_fetch_sub(&job.lone_callers, 1);
+        is_working = false;
         return;
     }
     job.count = count;
     job.context = context;
     job.body = body;
-    atomic_store_explicit(&next_index, 0, memory_order_relaxed);
-    start_workers(atomic_load(&thread_count) - 1);
-    publish(((atomic_load(&gate) & GENERATION) + NEXT_GENERATION) | OPEN, count - 1);
+    atomic_store_explicit(&job.next_index, 0, memory_order_relaxed);
+    start_workers(atomic_load(&job.thread_count) - 1);
+    uint64_t limit = worker_limit();
+    publish(((atomic_load(&job.gate) & GENERATION) + NEXT_GENERATION) | OPEN, count - 1 < limit ? count - 1 : limit);
 
-    claim_indices();
-    atomic_fetch_and(&gate, ~OPEN);
+    work_on_job(false);
+    atomic_fetch_and(&job.gate, ~OPEN);
     if (spin_while_inside()) {
         pthread_mutex_lock(&sleep_mutex);
-        while ((atomic_load(&gate) & INSIDE) != 0) pthread_cond_wait(&job_left, &sleep_mutex);
+        while ((atomic_load(&job.gate) & INSIDE) != 0) pthread_cond_wait(&job_left, &sleep_mutex);
         pthread_mutex_unlock(&sleep_mutex);
     }
     pthread_mutex_unlock(&ownership);
@@ -290,11 +324,11 @@ void sattn_set_thread_count(size_t count) {
     if (clamped(count) - 1 < worker_count) {
         // Fewer workers: all leave, and the next call starts those that it needs.
         atomic_store(&stopping, true);
-        publish((atomic_load(&gate) & GENERATION) + NEXT_GENERATION, worker_count);
+        publish((atomic_load(&job.gate) & GENERATION) + NEXT_GENERATION, worker_count);
         for (size_t i = 0; i < worker_count; i++) pthread_join(workers[i], NULL);
         worker_count = 0;
         atomic_store(&stopping, false);
     }
-    atomic_store(&thread_count, clamped(count));
+    atomic_store(&job.thread_count, clamped(count));
     pthread_mutex_unlock(&ownership);
 }

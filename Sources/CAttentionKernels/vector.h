@@ -3,6 +3,7 @@
 //   LANES                        floats in a vector: 4, 8 or 16,
 //   TILE_ROWS, TILE_VECTORS      the block of `out` that a tile kernel keeps in registers,
 //   DOT_ROWS                     rows of the block of `dot_rows`; its columns are 4,
+//   QUANTIZED_PRODUCT            the product with quantised weights, or NULL,
 //   TABLE, TABLE_NAME            the table to fill,
 // and after turning their instruction set on for every function that follows.
 //
@@ -395,23 +396,84 @@ static double sum_of_squares(const float *x, size_t count) {
 
 // MARK: - Steps of recurrent layers
 
+// Several vectors at a time, operation by operation: one after the other they would wait for each other's results,
+// since a processor looks ahead no further than one or two of these functions are long.
+
+#define EACH UNROLL for (int n = 0; n < count; n++)
+
+/// `reduce_exp` for `count` vectors, a constant: exp(x) = 2ⁿ (1 + less_one), with `power` = 2ⁿ.
+INLINE void reduce_exp_each(const int count, const lanes *x, lanes *less_one, lanes *power) {
+    const lanes shifter = broadcast(0x1.8p23f);
+    lanes shifted[8], rest[8], p[8];
+    EACH shifted[n] = __builtin_elementwise_fma(x[n], broadcast(0x1.715476p0f), shifter);
+    EACH power[n] = shifted[n] - shifter;
+    EACH rest[n] = __builtin_elementwise_fma(power[n], broadcast(-0x1.62e430p-1f), x[n]);
+    EACH rest[n] = __builtin_elementwise_fma(power[n], broadcast(0x1.05c610p-29f), rest[n]);
+    EACH p[n] = __builtin_elementwise_fma(broadcast(0x1.6ac050p-10f), rest[n], broadcast(0x1.122c38p-7f));
+    EACH p[n] = __builtin_elementwise_fma(p[n], rest[n], broadcast(0x1.55579ap-5f));
+    EACH p[n] = __builtin_elementwise_fma(p[n], rest[n], broadcast(0x1.5554aap-3f));
+    EACH p[n] = __builtin_elementwise_fma(p[n], rest[n], broadcast(0x1.fffffep-2f));
+    EACH less_one[n] = __builtin_elementwise_fma(p[n], rest[n] * rest[n], rest[n]);
+    EACH power[n] = (lanes)(((int_lanes)shifted[n] << 23) + 0x3F800000);
+}
+
+/// In place: tanh where bit n of `hyperbolic` is set, else the logistic function. NaN stays.
+INLINE void gates_each(const int count, const unsigned hyperbolic, lanes *x) {
+    lanes argument[8], less_one[8], power[8];
+    EACH if (hyperbolic >> n & 1) {
+        lanes size = magnitude(x[n]);
+        size = choose(size > 10, broadcast(10), size);
+        argument[n] = size + size;
+    } else {
+        lanes bounded = choose(x[n] > 87, broadcast(87), x[n]);
+        argument[n] = -choose(bounded < -87, broadcast(-87), bounded);
+    }
+    reduce_exp_each(count, argument, less_one, power);
+    EACH if (hyperbolic >> n & 1) {
+        // tanh|x| = t / (t + 2) with t = exp(2|x|) - 1
+        lanes t = __builtin_elementwise_fma(power[n], less_one[n], power[n] - 1);
+        x[n] = with_sign(t / (t + 2), x[n]);
+    } else {
+        lanes result = 1 / (__builtin_elementwise_fma(power[n], less_one[n], power[n]) + 1);
+        x[n] = choose(x[n] < -87, (lanes){0}, result);  // below 1.6e-38
+    }
+}
+
+#undef EACH
+
+/// `vectors`, a constant, of units; where it is 1, the first `part` of its lanes.
+INLINE void lstm_units(const int vectors, size_t part, float *gates, size_t gate_stride, const float *previous_cell,
+                       float *cell, float *output) {
+    lanes released[4], gate[4][4];
+    UNROLL for (int v = 0; v < vectors; v++) {
+        size_t u = (size_t)v * LANES;
+        UNROLL for (int g = 0; g < 4; g++) gate[v][g] = load_part(gates + (size_t)g * gate_stride + u, part);
+    }
+    // i, f, g, o: eight at a time.
+    if (vectors > 1)
+        UNROLL for (int v = 0; v < vectors; v += 2) gates_each(8, 0x44, gate[v]);
+    else
+        gates_each(4, 0x4, gate[0]);
+    UNROLL for (int v = 0; v < vectors; v++) {
+        size_t u = (size_t)v * LANES;
+        UNROLL for (int g = 0; g < 4; g++) store_part(gates + (size_t)g * gate_stride + u, gate[v][g], part);
+        released[v] = __builtin_elementwise_fma(gate[v][1], load_part(previous_cell + u, part),
+                                                gate[v][0] * gate[v][2]);
+        store_part(cell + u, released[v], part);
+    }
+    gates_each(vectors, 0xF, released);
+    UNROLL for (int v = 0; v < vectors; v++)
+        store_part(output + (size_t)v * LANES, gate[v][3] * released[v], part);
+}
+
 static void lstm_cell(float *gates, size_t gate_stride, const float *previous_cell, float *cell, float *output,
                       size_t count) {
-    for (size_t u = 0; u < count; u += LANES) {
-        size_t part = count - u < LANES ? count - u : LANES;
-        float *gate = gates + u;
-        lanes i = sigmoid_lanes(load_part(gate, part));
-        lanes f = sigmoid_lanes(load_part(gate + gate_stride, part));
-        lanes g = tanh_lanes(load_part(gate + 2 * gate_stride, part));
-        lanes o = sigmoid_lanes(load_part(gate + 3 * gate_stride, part));
-        lanes c = __builtin_elementwise_fma(f, load_part(previous_cell + u, part), i * g);
-        store_part(gate, i, part);
-        store_part(gate + gate_stride, f, part);
-        store_part(gate + 2 * gate_stride, g, part);
-        store_part(gate + 3 * gate_stride, o, part);
-        store_part(cell + u, c, part);
-        store_part(output + u, o * tanh_lanes(c), part);
-    }
+    size_t u = 0;
+    for (; LANES > 8 && u + 4 * LANES <= count; u += 4 * LANES)
+        lstm_units(4, LANES, gates + u, gate_stride, previous_cell + u, cell + u, output + u);
+    for (; u < count; u += LANES)
+        lstm_units(1, count - u < LANES ? count - u : LANES, gates + u, gate_stride, previous_cell + u, cell + u,
+                   output + u);
 }
 
 static void lstm_cell_gradient(float *gate_gradients, float *cell_gradient, const float *output_gradient,
@@ -436,19 +498,40 @@ static void lstm_cell_gradient(float *gate_gradients, float *cell_gradient, cons
     }
 }
 
+INLINE void gru_units(const int vectors, size_t part, float *gates, size_t gate_stride, const float *terms,
+                      const float *previous, float *output) {
+    // The reset gates of all vectors, and then the update gates.
+    lanes gate[8], candidate[4];
+    UNROLL for (int v = 0; v < vectors; v++) {
+        gate[v] = load_part(gates + (size_t)v * LANES, part);
+        gate[vectors + v] = load_part(gates + gate_stride + (size_t)v * LANES, part);
+    }
+    gates_each(2 * vectors, 0, gate);
+    UNROLL for (int v = 0; v < vectors; v++) {
+        size_t u = (size_t)v * LANES;
+        store_part(gates + u, gate[v], part);
+        store_part(gates + gate_stride + u, gate[vectors + v], part);
+        candidate[v] = __builtin_elementwise_fma(gate[v], load_part(terms + u, part),
+                                                 load_part(gates + 2 * gate_stride + u, part));
+    }
+    gates_each(vectors, 0xF, candidate);
+    UNROLL for (int v = 0; v < vectors; v++) {
+        size_t u = (size_t)v * LANES;
+        lanes n = candidate[v];
+        store_part(gates + 2 * gate_stride + u, n, part);
+        store_part(output + u,
+                   __builtin_elementwise_fma(gate[vectors + v], load_part(previous + u, part) - n, n), part);
+    }
+}
+
 static void gru_cell(float *gates, size_t gate_stride, const float *terms, const float *previous, float *output,
                      size_t count) {
-    for (size_t u = 0; u < count; u += LANES) {
-        size_t part = count - u < LANES ? count - u : LANES;
-        float *gate = gates + u;
-        lanes r = sigmoid_lanes(load_part(gate, part)), z = sigmoid_lanes(load_part(gate + gate_stride, part));
-        lanes n = tanh_lanes(
-            __builtin_elementwise_fma(r, load_part(terms + u, part), load_part(gate + 2 * gate_stride, part)));
-        store_part(gate, r, part);
-        store_part(gate + gate_stride, z, part);
-        store_part(gate + 2 * gate_stride, n, part);
-        store_part(output + u, __builtin_elementwise_fma(z, load_part(previous + u, part) - n, n), part);
-    }
+    size_t u = 0;
+    for (; LANES > 8 && u + 4 * LANES <= count; u += 4 * LANES)
+        gru_units(4, LANES, gates + u, gate_stride, terms + u, previous + u, output + u);
+    for (; u < count; u += LANES)
+        gru_units(1, count - u < LANES ? count - u : LANES, gates + u, gate_stride, terms + u, previous + u,
+                  output + u);
 }
 
 static void gru_cell_gradient(float *gate_gradients, float *term_gradients, float *state_gradient,
@@ -636,10 +719,14 @@ INLINE lanes accumulate(operation op, lanes sum, lanes a, lanes b, lanes weight)
     switch (op) {
     case PRODUCT: return __builtin_elementwise_fma(a, b, sum);
     case SQUARED_DISTANCE: return __builtin_elementwise_fma(a - b, a - b, sum);
-    case ABSOLUTE_DISTANCE: return sum + magnitude(a - b);
+    case ABSOLUTE_DISTANCE: return __builtin_elementwise_fma(magnitude(a - b), weight, sum);
     case ADDITIVE: return __builtin_elementwise_fma(weight, tanh_lanes(a + b), sum);
     }
 }
+
+/// As a product with 1, an addition of absolute values has the same bits, and leaves the units for additions to the
+/// subtractions. Volatile, since a compiler that knows the number makes an addition of it.
+static const volatile float one = 1;
 
 /// Vectors of a block of one row: as many sums as hide the latency of one, with two of them begun in a cycle.
 enum { SINGLE_ROW_VECTORS = 8 };
@@ -656,13 +743,14 @@ INLINE void block(operation op, const float *start, size_t start_stride, const i
             const float *first = start + (size_t)r * start_stride + (size_t)v * LANES;
             sum[r][v] = start == NULL ? (lanes){0} : vectors == 1 ? load_part(first, part) : load(first);
         }
+    const lanes unit = broadcast(op == ABSOLUTE_DISTANCE ? one : 0);
     for (size_t k = 0; k < depth; k++) {
         lanes row[SINGLE_ROW_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) {
             const float *start = b + k * b_stride + (size_t)v * LANES;
             row[v] = vectors == 1 ? load_part(start, part) : load(start);
         }
-        lanes weight = op == ADDITIVE ? broadcast(weights[k]) : (lanes){0};
+        lanes weight = op == ADDITIVE ? broadcast(weights[k]) : unit;
         UNROLL for (int r = 0; r < block_rows; r++) {
             lanes left = broadcast(a[(size_t)r * a_stride + k]);
             UNROLL for (int v = 0; v < vectors; v++)
@@ -948,9 +1036,37 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     ENCODE_EACH(bfloat16_from_lanes);
 }
 
-// MARK: - Subjects of their own
-
 #include "decode_attention.h"
+#include "flash.h"
+#include "products.h"
+#include "gradients.h"
+
+// MARK: - Quantised activations
+
+static void quantize(int8_t *quants, float *scales, float *sums, const float *x, size_t count) {
+    for (size_t b = 0; b < count / 32; b++, x += 32, quants += 32) {
+        // As integers, the bits of magnitudes are in the order of the numbers, then ∞, then NaN.
+        uint_lanes largest = {0};
+        UNROLL for (int i = 0; i < 32; i += LANES)
+            largest = __builtin_elementwise_max(largest, (uint_lanes)magnitude(load(x + i)));
+        uint32_t bits = __builtin_reduce_max(largest);
+        float top;
+        memcpy(&top, &bits, sizeof top);
+        bool is_finite = bits < 0x7F800000, is_zero = top < 0x1p-100f;
+        float factor = is_finite && !is_zero ? 127 / top : 0;
+        scales[b] = is_finite ? (is_zero ? 0 : top / 127) : __builtin_nanf("");
+        int_lanes total = {0};
+        UNROLL for (int i = 0; i < 32; i += LANES) {
+            // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
+            lanes scaled = is_finite ? load(x + i) * factor : (lanes){0};
+            int_lanes rounded = (int_lanes)(scaled + 0x1.8p23f) - 0x4B400000;
+            total += rounded;
+            int8_lanes bytes = __builtin_convertvector(rounded, int8_lanes);
+            memcpy(quants + i, &bytes, sizeof bytes);
+        }
+        sums[b] = scales[b] * (float)__builtin_reduce_add(total);
+    }
+}
 
 // MARK: - Table
 
@@ -961,6 +1077,12 @@ const sattn_kernels TABLE = {
     .tile_columns = TILE_VECTORS * LANES,
     .product_packed = product_packed,
     .transpose = transpose,
+    .attend = attend,
+    .divide_rows = divide_rows,
+    .product_transposed = product_transposed,
+    .transpose_stored = transpose_stored,
+    .product_packed_bfloat16 = product_packed_bfloat16,
+    .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
     .additive = additive,
@@ -971,6 +1093,15 @@ const sattn_kernels TABLE = {
     .exp_sum = exp_sum,
     .scale = scale,
     .soft_cap = soft_cap,
+    .divide_and_dot = divide_and_dot,
+    .softmax_weights = softmax_weights,
+    .score_gradients = score_gradients,
+    .keep_between = keep_between,
+    .product_gradient = product_gradient,
+    .squared_distance_gradient = squared_distance_gradient,
+    .absolute_distance_gradient = absolute_distance_gradient,
+    .additive_gradient = additive_gradient,
+    .normalize = normalize,
     .exp = exp_each,
     .tanh = tanh_each,
     .sigmoid = sigmoid_each,
@@ -992,6 +1123,8 @@ const sattn_kernels TABLE = {
     .adam_step = adam_step,
     .momentum_step = momentum_step,
     .decode = decode,
+    .quantize = quantize,
+    .quantized_product = QUANTIZED_PRODUCT,
     .encode_float16 = encode_float16,
     .encode_bfloat16 = encode_bfloat16,
     .lstm_cell = lstm_cell,

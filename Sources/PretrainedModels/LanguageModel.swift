@@ -1,4 +1,4 @@
-internal import Attention
+public import Attention
 public import ModelFiles
 public import SequenceModels
 
@@ -44,9 +44,13 @@ public struct LanguageModel: Sendable {
     /// Loads a model: a GGUF file of the Llama family, which stays mapped, so that weights are read when they are
     /// needed, or a folder that training wrote.
     ///
-    /// - Parameter path: The file, or the folder.
+    /// - Parameters:
+    ///   - path: The file, or the folder.
+    ///   - arithmetic: What products with quantised weights compute with; see ``Transformer/arithmetic``.
     /// - Throws: `PretrainedModelError` when it is damaged, is of another family or contradicts itself.
-    public init(path: String) throws(PretrainedModelError) {
+    public init(
+        path: String, arithmetic: WeightMatrix.Arithmetic = .int8
+    ) throws(PretrainedModelError) {
         if ModelFolder.isOne(path) {
             self = try ModelFolder(path: path).load()
             return
@@ -57,17 +61,21 @@ public struct LanguageModel: Sendable {
         } catch {
             throw .unreadableFile(error)
         }
-        try self.init(file)
+        try self.init(file, arithmetic: arithmetic)
     }
 
     /// Loads a model from an opened file.
     ///
-    /// - Parameter file: A GGUF file of the Llama family.
+    /// - Parameters:
+    ///   - file: A GGUF file of the Llama family.
+    ///   - arithmetic: What products with quantised weights compute with; see ``Transformer/arithmetic``.
     /// - Throws: `PretrainedModelError` when the file is of another family or contradicts itself.
-    public init(_ file: GGUFFile) throws(PretrainedModelError) {
+    public init(
+        _ file: GGUFFile, arithmetic: WeightMatrix.Arithmetic = .int8
+    ) throws(PretrainedModelError) {
         let path = file.file.path
         let fileName = path.split(separator: "/").last.map(String.init) ?? path
-        let transformer = try Transformer(llama: file)
+        let transformer = try Transformer(llama: file).computing(with: arithmetic)
         let tokenizer: ByteLevelBPETokenizer
         do {
             tokenizer = try ByteLevelBPETokenizer(file)
@@ -81,6 +89,13 @@ public struct LanguageModel: Sendable {
         }
         self.init(
             name: fileName.hasSuffix(".gguf") ? String(fileName.dropLast(5)) : fileName, path: path,
-            model: transformer, tokenizer: tokenizer, prompting: .text)
+            model: transformer, tokenizer: tokenizer, prompting: .text,
+            notes: Self.notes(on: transformer, askedFor: arithmetic))
+    }
+
+    /// Says if integers were asked for in vain.
+    private static func notes(on model: Transformer, askedFor arithmetic: WeightMatrix.Arithmetic) -> [String] {
+        guard model.outputWeight.format.isQuantized, model.arithmetic != arithmetic else { return [] }
+        return ["the kernels in use, \(KernelInfo.name), multiply no integers: weights are decoded, which is slower."]
     }
 }

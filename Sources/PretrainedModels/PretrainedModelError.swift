@@ -44,7 +44,7 @@ public enum PretrainedModelError: Error, CustomStringConvertible {
                     + "Name one of them."
         case .unreadableFile(let error): return error.description
         case .unreadableTensors(let error): return error.description
-        case .unreadableFolder(let path, let reason): return "'\(path)' cannot be used: \(reason)."
+        case .unreadableFolder(let path, let reason): return "'\(path)' cannot be used: \(reason.withoutFullStop)."
         case .unusableTokenizer(let path, let error):
             return "The tokenizer in '\(path)' cannot be used: \(error)"
         case .unsupportedArchitecture(let path, let architecture, let supported):
@@ -69,4 +69,9 @@ public enum PretrainedModelError: Error, CustomStringConvertible {
             return "'\(path)' \(parts.joined(separator: " and ")). Use a file of a supported model."
         }
     }
+}
+
+extension String {
+    /// The text without the full stop that other errors' descriptions end with, to stand in a sentence.
+    var withoutFullStop: String { hasSuffix(".") ? String(dropLast()) : self }
 }

@@ -21,9 +21,14 @@ struct Attend: ParsableCommand {
             The operator on your own vectors, and on an example that fits the screen:
               attend compute vectors.json --similarity cosine
               attend compute --example
+
+            How fast all of it is on this machine:
+              attend bench
             """,
         version: "0.1.0",
-        subcommands: [ExplainCommand.self, TrainCommand.self, GenerateCommand.self, ComputeCommand.self],
+        subcommands: [
+            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, ComputeCommand.self, BenchCommand.self,
+        ],
         defaultSubcommand: ExplainCommand.self)
 
     static func main() {

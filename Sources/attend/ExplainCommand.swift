@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Attention
 public import AttentionInspection
 import PretrainedModels
 
@@ -89,7 +90,7 @@ struct ExplainCommand: ParsableCommand {
             let explanation: Explanation
             var showsHeading = false
             do {
-                let model = try LanguageModel(path: try ModelLocator().path(of: model))
+                let model = try LanguageModel(path: try ModelLocator().path(of: model), arithmetic: .float32)
                 for note in model.notes { StandardError.write("attend: \(note)\n") }
                 explanation = try model.explanation(
                     of: text, target: target.map(Target.word) ?? .last, options: options

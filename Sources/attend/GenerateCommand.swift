@@ -1,4 +1,5 @@
-internal import ArgumentParser
+public import ArgumentParser
+public import Attention
 import ModelFiles
 import PretrainedModels
 import SequenceModels
@@ -35,6 +36,12 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Where random numbers come from.", valueName: "n"))
     var seed: UInt64 = 1
 
+    @Option(
+        help: ArgumentHelp(
+            "What products with quantised weights compute with: \(WeightMatrix.Arithmetic.allValueStrings.joined(separator: ", ")).",
+            valueName: "type"))
+    var arithmetic: WeightMatrix.Arithmetic = .int8
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -50,7 +57,8 @@ struct GenerateCommand: ParsableCommand {
             common.apply()
             let prompt = text == "-" ? try readStandardInput() : text
             do {
-                let model = try LanguageModel(path: try ModelLocator().path(of: model))
+                let model = try LanguageModel(
+                    path: try ModelLocator().path(of: model), arithmetic: arithmetic)
                 let tokens = try model.promptTokens(of: prompt)
                 guard !tokens.isEmpty else {
                     throw CommandFailure.usage("the text is empty. Give at least one word to continue.")
@@ -90,3 +98,5 @@ struct GenerateCommand: ParsableCommand {
         try writeOutput(decoder.finish() + "\n")
     }
 }
+
+extension WeightMatrix.Arithmetic: ExpressibleByArgument {}

@@ -507,6 +507,17 @@ static void check_stored(void) {
             }
         }
     }
+    int8_t quants[96], wanted_quants[96];
+    float scales[6], wanted_scales[6];
+    for (size_t start = 0; start + 96 <= COUNT; start += 96) {
+        tested->quantize(quants, scales, scales + 3, wanted + start, 96);
+        reference->quantize(wanted_quants, wanted_scales, wanted_scales + 3, wanted + start, 96);
+        check(memcmp(quants, wanted_quants, 96) == 0, "quantize", 1, start, 0, quants[0], wanted_quants[0]);
+        for (size_t i = 0; i < 6; i++) {
+            bool same = isnan(wanted_scales[i]) ? isnan(scales[i]) : scales[i] == wanted_scales[i];
+            check(same, "quantize", 1, start, i, scales[i], wanted_scales[i]);
+        }
+    }
     for (uint64_t first = 0; first < (uint64_t)1 << 32; first += (uint64_t)COUNT * 1009) {
         for (size_t i = 0; i < COUNT; i++) {
             uint32_t bits = (uint32_t)(first + i * 1009);

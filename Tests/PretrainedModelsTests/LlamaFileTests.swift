@@ -10,7 +10,7 @@ import Testing
     private static let prompt = [5, 17, 2, 60]
 
     private func logits(_ contents: GGUFContents) throws -> [Float] {
-        let model = try LanguageModel(contents.file())
+        let model = try LanguageModel(contents.file(), arithmetic: .float32)
         return (try #require(model.transformer)).logits(
             of: (try #require(model.transformer)).hiddenStates(
                 of: (try #require(model.transformer)).embed([Self.prompt]))

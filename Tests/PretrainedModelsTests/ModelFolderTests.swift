@@ -292,4 +292,10 @@ import Testing
             check(model.model)
         }
     }
+
+    @Test func `whose checkpoints are all damaged are refused in whole sentences`() {
+        let reason = CheckpointError.missingFile(path: "model.safetensors").description
+        let message = PretrainedModelError.unreadableFolder(path: "run", reason: reason).description
+        #expect(message.hasPrefix("'run' cannot be used: ") && message.hasSuffix(".") && !message.contains(".."))
+    }
 }

@@ -8,7 +8,7 @@ import Testing
 /// The real model against Transformers, on every reference prompt that there is.
 @Suite(.serialized, .enabled(if: SmolLM2.isTested, "SmolLM2's file is absent"))
 struct `SmolLM2 agrees with Transformers` {
-    private static let model = Result { try LanguageModel(path: SmolLM2.path) }
+    private static let model = Result { try LanguageModel(path: SmolLM2.path, arithmetic: .float32) }
     /// How far a logit may be off: both sides sum float32, in different orders.
     private static let logitTolerance: Float = 2e-3
     private static let weightTolerance: Float = 1e-4

@@ -11,6 +11,10 @@ protocol ElementKernels: AttentionScalar {
         _ out: UnsafeMutablePointer<Self>, _ outStride: Int, _ start: UnsafePointer<Self>?, _ startStride: Int,
         _ a: UnsafePointer<Self>, _ aStride: Int, _ panels: UnsafePointer<Self>, _ panelStride: Int, _ rows: Int,
         _ columns: Int, _ depth: Int)
+    static func productTransposed(
+        _ out: UnsafeMutablePointer<Self>, _ outStride: Int, _ start: UnsafePointer<Self>?, _ startStride: Int,
+        _ a: UnsafePointer<Self>, _ aStride: Int, _ b: UnsafePointer<Self>, _ bStride: Int, _ rows: Int,
+        _ columns: Int, _ depth: Int)
     static func transpose(
         _ out: UnsafeMutablePointer<Self>, _ outStride: Int, _ x: UnsafePointer<Self>, _ xStride: Int, _ rows: Int,
         _ columns: Int)
@@ -63,6 +67,15 @@ extension Float: ElementKernels {
     ) {
         Kernels.current.product_packed(
             out, outStride, start, startStride, a, aStride, panels, panelStride, rows, columns, depth)
+    }
+
+    static func productTransposed(
+        _ out: UnsafeMutablePointer<Float>, _ outStride: Int, _ start: UnsafePointer<Float>?, _ startStride: Int,
+        _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int, _ rows: Int,
+        _ columns: Int, _ depth: Int
+    ) {
+        Kernels.current.product_transposed(
+            out, outStride, start, startStride, a, aStride, b, SATTN_FLOAT32, bStride, rows, columns, depth)
     }
 
     static func transpose(
@@ -194,6 +207,15 @@ extension Double: ElementKernels {
     ) {
         Kernels.float64.product_packed(
             out, outStride, start, startStride, a, aStride, panels, panelStride, rows, columns, depth)
+    }
+
+    static func productTransposed(
+        _ out: UnsafeMutablePointer<Double>, _ outStride: Int, _ start: UnsafePointer<Double>?, _ startStride: Int,
+        _ a: UnsafePointer<Double>, _ aStride: Int, _ b: UnsafePointer<Double>, _ bStride: Int, _ rows: Int,
+        _ columns: Int, _ depth: Int
+    ) {
+        Kernels.float64.product_transposed(
+            out, outStride, start, startStride, a, aStride, b, bStride, rows, columns, depth)
     }
 
     static func transpose(

@@ -64,9 +64,38 @@ struct TileOperands<Scalar> {
     }
 }
 
+/// A step of attention, as `attend` in `CAttentionKernels.h` takes it.
+struct AttentionStep<Scalar> {
+    let rows: Int
+    let keys: Int
+    let depth: Int
+    let width: Int
+    let queries: UnsafePointer<Scalar>
+    let queryStride: Int
+    /// `nil` where `scores` holds the scores.
+    let panels: UnsafePointer<Scalar>?
+    let scale: Scalar
+    /// Which keys each query sees; `nil` is all of them.
+    let begins: UnsafePointer<UInt32>?
+    let ends: UnsafePointer<UInt32>?
+    /// `nil` where only the weights are asked for.
+    let values: UnsafePointer<Scalar>?
+    let valueStride: Int
+    let scores: UnsafeMutablePointer<Scalar>
+    let scoreStride: Int
+    let averages: UnsafeMutablePointer<Scalar>
+    let maxima: UnsafeMutablePointer<Scalar>
+    let sums: UnsafeMutablePointer<Scalar>
+}
+
 /// What the tiled operator asks of the C kernels, in `Float` and `Double`.
-protocol KernelScalar: ElementKernels, RecurrentKernels, StoredRowKernels {
+protocol KernelScalar: ElementKernels, RecurrentKernels, AttentionGradientKernels, StoredRowKernels {
     static var elementType: ElementType { get }
+    static func attend(_ step: AttentionStep<Self>)
+    /// `out[r, c] = x[r, c] / divisors[r]`
+    static func divideRows(
+        _ out: UnsafeMutablePointer<Self>, _ outStride: Int, _ x: UnsafePointer<Self>, _ xStride: Int,
+        by divisors: UnsafePointer<Self>, _ rows: Int, _ columns: Int)
     static func product(_ tile: TileOperands<Self>)
     static func productAdd(_ tile: TileOperands<Self>)
     static func squaredDistance(_ tile: TileOperands<Self>)
@@ -81,6 +110,22 @@ protocol KernelScalar: ElementKernels, RecurrentKernels, StoredRowKernels {
 
 extension Float: KernelScalar {
     static var elementType: ElementType { .float32 }
+
+    static func attend(_ step: AttentionStep<Float>) {
+        var tile = sattn_attention_tile(
+            rows: step.rows, keys: step.keys, depth: step.depth, width: step.width, queries: step.queries,
+            query_stride: step.queryStride, panels: step.panels, scale: step.scale, begins: step.begins,
+            ends: step.ends, values: step.values, value_stride: step.valueStride, scores: step.scores,
+            score_stride: step.scoreStride, averages: step.averages, maxima: step.maxima, sums: step.sums)
+        Kernels.current.attend(&tile)
+    }
+
+    static func divideRows(
+        _ out: UnsafeMutablePointer<Float>, _ outStride: Int, _ x: UnsafePointer<Float>, _ xStride: Int,
+        by divisors: UnsafePointer<Float>, _ rows: Int, _ columns: Int
+    ) {
+        Kernels.current.divide_rows(out, outStride, x, xStride, divisors, rows, columns)
+    }
 
     static func product(_ tile: TileOperands<Float>) { tile.run(Kernels.current.product) }
 
@@ -117,6 +162,22 @@ extension Float: KernelScalar {
 
 extension Double: KernelScalar {
     static var elementType: ElementType { .float64 }
+
+    static func attend(_ step: AttentionStep<Double>) {
+        var tile = sattn_attention_tile_float64(
+            rows: step.rows, keys: step.keys, depth: step.depth, width: step.width, queries: step.queries,
+            query_stride: step.queryStride, panels: step.panels, scale: step.scale, begins: step.begins,
+            ends: step.ends, values: step.values, value_stride: step.valueStride, scores: step.scores,
+            score_stride: step.scoreStride, averages: step.averages, maxima: step.maxima, sums: step.sums)
+        Kernels.float64.attend(&tile)
+    }
+
+    static func divideRows(
+        _ out: UnsafeMutablePointer<Double>, _ outStride: Int, _ x: UnsafePointer<Double>, _ xStride: Int,
+        by divisors: UnsafePointer<Double>, _ rows: Int, _ columns: Int
+    ) {
+        Kernels.float64.divide_rows(out, outStride, x, xStride, divisors, rows, columns)
+    }
 
     static func product(_ tile: TileOperands<Double>) { tile.run(Kernels.float64.product) }
 

@@ -27,6 +27,26 @@ struct Intersection: MaskRule {
     }
 }
 
+extension MaskRule {
+    /// The rule as one that shows each query a run of neighbouring keys, or `nil` if it is none.
+    var intervals: (any IntervalMaskRule)? {
+        if let rule = self as? any IntervalMaskRule { return rule }
+        guard let both = self as? Intersection, let first = both.first.intervals, let second = both.second.intervals
+        else { return nil }
+        return CommonInterval(first: first, second: second)
+    }
+}
+
+/// An intersection of runs of neighbouring keys, which is one too.
+private struct CommonInterval: IntervalMaskRule {
+    let first: any IntervalMaskRule
+    let second: any IntervalMaskRule
+
+    func visibleKeys(batch: Int, query: Int) -> Range<Int> {
+        first.visibleKeys(batch: batch, query: query).clamped(to: second.visibleKeys(batch: batch, query: query))
+    }
+}
+
 /// Shows what either rule shows.
 struct Union: MaskRule {
     let first: any MaskRule

@@ -4,7 +4,8 @@
 ///   - x: `[…, D]`, floating-point.
 ///   - weight: `[F, D]`.
 ///   - bias: `[F]`, or none.
-/// - Returns: `[…, F]`: float64 where `x` and `weight` are, else float32.
+/// - Returns: `[…, F]`: float64 where `x` and `weight` are; bfloat16 where they are and no gradient is recorded, with sums
+///   in float32 that are rounded at the end; else float32.
 /// - Precondition: The shapes agree.
 public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil) -> Tensor {
     require(
@@ -13,8 +14,27 @@ public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil) -> Tensor {
     require(
         bias == nil || bias?.shape == [weight.shape[0]],
         "The bias is \(bias?.shape ?? []), but the weights are \(weight.shape).")
+    if x.elementType == .bfloat16 && weight.elementType == .bfloat16 && !isRecorded([x, weight, bias]) {
+        let weights = weight.contiguous()
+        let product = bfloat16Product(x, weights.base, columns: weight.shape[0], bias: bias)
+        withExtendedLifetime(weights) {}
+        return product
+    }
     return computedType(x, weight) == .float64
         ? linear(x, weight, bias, as: Double.self) : linear(x, weight, bias, as: Float.self)
+}
+
+/// Returns `x Wᵀ + b` of bfloat16 numbers, as such, for weights `[columns, D]` that lie side by side.
+func bfloat16Product(_ x: Tensor, _ weights: UnsafeRawPointer, columns: Int, bias: Tensor?) -> Tensor {
+    let input = x.detached.contiguous()
+    let biases = bias?.detached.converted(to: .float32).contiguous()
+    let result = Tensor(uninitialized: x.shape.dropLast() + [columns], elementType: .bfloat16)
+    multiplyBFloat16(
+        input.base, weights, rows: Tensor.elementCount(of: Array(x.shape.dropLast())), columns: columns,
+        depth: x.shape[x.rank - 1], bias: biases.map { UnsafePointer($0.pointer(as: Float.self)) },
+        into: result.pointer(as: UInt16.self))
+    withExtendedLifetime((input, biases)) {}
+    return result
 }
 
 private func linear<Scalar: KernelScalar>(

@@ -9,9 +9,8 @@
 /// and from `dS` on as the score's own form has it. A tile has its keys along rows, so that the sums over queries
 /// (`dK`, `dV`) and over keys (`dQ`, transposed) read it as it lies.
 ///
-/// Each sum is made in ascending order of queries, or of keys, whichever of two ways is taken: all gradients of a
-/// key-value head in one pass where that occupies the threads, else one pass over blocks of keys and one over blocks
-/// of queries. So the bits depend on neither.
+/// Each sum is made in ascending order of queries, or of keys; one over keys block by block, and then over the blocks.
+/// So it has the same bits whether a thread goes through all blocks of a key-value head or several share them.
 struct AttentionBackward<Scalar: KernelScalar> {
     private let call: TiledAttention<Scalar>
     private let shape: AttentionShape
@@ -22,6 +21,8 @@ struct AttentionBackward<Scalar: KernelScalar> {
     private let rows: RowStatistics<Scalar>
     private let queryBlockCount: Int
     private let keyBlockCount: Int
+    /// Which keys a query sees, where those are neighbours and nothing is added to their scores.
+    private let intervals: (any IntervalMaskRule)?
 
     init(
         _ call: TiledAttention<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor, _ gradient: Tensor,
@@ -33,7 +34,8 @@ struct AttentionBackward<Scalar: KernelScalar> {
         shape = call.shape
         queryBlockCount = blocks(of: shape.queryCount, by: BackwardTileSize.queries)
         keyBlockCount = blocks(of: shape.keyCount, by: BackwardTileSize.keys)
-        operands = BackwardOperands(call, rows, output, gradient, needsKeyColumns: wanted.queries)
+        intervals = call.operation.bias.rules.isEmpty ? call.operation.mask.rule?.intervals : nil
+        operands = BackwardOperands(call, rows, output, gradient)
         sums = BackwardSums(call, operands, wanted)
     }
 
@@ -41,92 +43,62 @@ struct AttentionBackward<Scalar: KernelScalar> {
 
     func gradients() -> AttentionGradients {
         let groupCount = shape.batchCount * shape.keyValueHeadCount
-        let needsKeySide = wanted.keys || wanted.values
-        let needsQuerySide = wanted.queries || wanted.scale || wanted.weights || sums.slopes.contains { $0 != nil }
-        if needsKeySide && needsQuerySide && occupiesThreads(groupCount) {
-            parallel(groupCount) { item in
-                addGradients(to: [.keys, .queries], of: part(group: item, keyBlocks: 0..<keyBlockCount))
+        if occupiesThreads(groupCount) {
+            parallel(groupCount) { group in
+                let scratch = self.scratch()
+                for block in 0..<keyBlockCount { addGradients(of: group, block, scratch, nil) }
             }
         } else {
-            if needsKeySide {
-                parallel(groupCount * keyBlockCount) { item in
-                    let (group, block) = item.quotientAndRemainder(dividingBy: keyBlockCount)
-                    addGradients(to: .keys, of: part(group: group, keyBlocks: block..<block + 1))
+            for first in stride(from: 0, to: keyBlockCount, by: BackwardTileSize.sharedBlocks) {
+                let count = min(BackwardTileSize.sharedBlocks, keyBlockCount - first)
+                let parts = sums.queryParts(count)
+                parallel(groupCount * count) { item in
+                    let (group, index) = item.quotientAndRemainder(dividingBy: count)
+                    addGradients(of: group, first + index, scratch(), parts.map { ($0, index) })
                 }
-            }
-            if needsQuerySide {
-                parallel(shape.batchCount * shape.headCount * queryBlockCount) { item in
-                    let (head, number) = item.quotientAndRemainder(dividingBy: queryBlockCount)
-                    // From the last block down: under a causal mask it is the heaviest.
-                    let block = queryBlockCount - 1 - number
-                    addGradients(
-                        to: .queries,
-                        of: Part(
-                            batch: head / shape.headCount,
-                            heads: head % shape.headCount..<head % shape.headCount + 1,
-                            queryBlocks: block..<block + 1, keyBlocks: 0..<keyBlockCount))
-                }
+                if let parts { sums.add(parts, count) }
             }
         }
         return sums.gradients(
             operands, rows, wanted.sinks ? call.operation.sinks : nil, biases: biasGradients())
     }
 
-    /// Whether so many items of five products a tile take no longer than smaller ones of seven.
+    /// Whether the threads have work until the end if each takes so many items.
     private func occupiesThreads(_ itemCount: Int) -> Bool {
         let threadCount = ComputeThreads.count
-        return 5 * threadCount * blocks(of: itemCount, by: threadCount) <= 7 * itemCount
+        return 8 * threadCount * blocks(of: itemCount, by: threadCount) <= 9 * itemCount
     }
 
-    /// Some tiles of some heads that share keys and values.
-    private struct Part {
-        let batch: Int
-        let heads: Range<Int>
-        let queryBlocks: Range<Int>
-        let keyBlocks: Range<Int>
-    }
-
-    private func part(group: Int, keyBlocks: Range<Int>) -> Part {
-        let (batch, head) = group.quotientAndRemainder(dividingBy: shape.keyValueHeadCount)
-        return Part(
-            batch: batch, heads: head * shape.groupSize..<(head + 1) * shape.groupSize,
-            queryBlocks: 0..<queryBlockCount, keyBlocks: keyBlocks)
-    }
-
-    private func addGradients(to sides: Sides, of part: Part) {
-        let scratch = BackwardScratch<Scalar>(
+    private func scratch() -> BackwardScratch<Scalar> {
+        BackwardScratch<Scalar>(
             featureCount: operands.queries.shape[3], isScaleWanted: wanted.scale,
             isCapped: call.operation.softCap != nil)
-        let queries =
-            part.queryBlocks.lowerBound
-            * BackwardTileSize.queries..<min(
-                shape.queryCount, part.queryBlocks.upperBound * BackwardTileSize.queries)
-        let columns =
-            sides.contains(.queries) ? sums.queryColumns(heads: part.heads.count, queries: queries.count) : nil
+    }
+
+    /// Adds what all queries of the heads that share a block of keys contribute to and take from it.
+    ///
+    /// The sums of the queries go to their places, or to one of some parts, which are added up later.
+    private func addGradients(
+        of group: Int, _ keyBlock: Int, _ scratch: BackwardScratch<Scalar>, _ parts: (Tensor, index: Int)?
+    ) {
+        let (batch, keyHead) = group.quotientAndRemainder(dividingBy: shape.keyValueHeadCount)
+        let keys = range(keyBlock, by: BackwardTileSize.keys, upTo: shape.keyCount)
         defer { withExtendedLifetime(scratch) {} }
-        for keyBlock in part.keyBlocks {
-            let keys = range(keyBlock, by: BackwardTileSize.keys, upTo: shape.keyCount)
-            for head in part.heads {
-                for queryBlock in part.queryBlocks {
-                    let tile = queryTile(part.batch, head, queryBlock)
-                    guard let keyTile = call.keyTile(of: tile, in: keys) else { continue }
-                    fill(scratch, tile, keyTile)
-                    if sides.contains(.keys) && wanted.values { addValueGradients(scratch, tile, keyTile) }
-                    if sides.contains(.queries) { addSlopeGradients(scratch, tile, keyTile) }
-                    goBackThroughSoftCap(scratch, tile, keyTile)
-                    if sides.contains(.queries) && wanted.scale { addScaleGradients(scratch, tile, keyTile) }
-                    let first =
-                        ((head - part.heads.lowerBound) * queries.count + tile.queries.lowerBound
-                            - queries.lowerBound) * operands.queries.shape[3]
-                    addFeatureGradients(
-                        scratch, tile, keyTile, sides, columns.map { $0.pointer(as: Scalar.self) + first })
+        for head in keyHead * shape.groupSize..<(keyHead + 1) * shape.groupSize {
+            let pairs = sums.pairs(batch, head, keyBlock)
+            for queryBlock in 0..<queryBlockCount {
+                let tile = queryTile(batch, head, queryBlock)
+                let place = parts.map { sums.queryRow(tile, in: $0, $1) }
+                guard let keyTile = call.keyTile(of: tile, in: keys) else {
+                    place?.update(repeating: 0, count: tile.queries.count * operands.queries.shape[3])
+                    continue
                 }
-            }
-        }
-        if let columns {
-            for head in part.heads {
-                sums.transpose(
-                    columns, at: (head - part.heads.lowerBound) * queries.count, batch: part.batch, head: head, queries)
+                fill(scratch, tile, keyTile)
+                if wanted.values { addValueGradients(scratch, tile, keyTile) }
+                addSlopeGradients(scratch, tile, keyTile, pairs)
+                goBackThroughSoftCap(scratch, tile, keyTile)
+                if wanted.scale { addScaleGradients(scratch, tile, keyTile, pairs) }
+                addFeatureGradients(scratch, tile, keyTile, pairs, place)
             }
         }
     }
@@ -147,22 +119,21 @@ struct AttentionBackward<Scalar: KernelScalar> {
         writeSimilarities(scratch, tile, keyTile.keys)
         if let raw = scratch.unscaled { raw.update(from: weights, count: count) }
         let scale = Scalar(call.form.scale)
-        if scale != 1 { Scalar.scale(weights, count, by: scale) }
-        if let softCap = call.operation.softCap, let derivatives = scratch.capDerivatives {
-            // forward: capped = c · tanh(score / c)
-            Scalar.softCap(weights, count, cap: Scalar(softCap))
-            for index in 0..<count {
-                let tanh = weights[index] / Scalar(softCap)
-                derivatives[index] = 1 - tanh * tanh
+        if call.operation.softCap == nil && (keyTile.masked.isEmpty || intervals != nil) {
+            Scalar.softmaxWeights(weights, keyCount, queryCount, factor: scale, shifts: operands.shifts(tile))
+        } else {
+            if scale != 1 { Scalar.scale(weights, count, by: scale) }
+            if let softCap = call.operation.softCap, let derivatives = scratch.capDerivatives {
+                // forward: capped = c · tanh(score / c)
+                Scalar.softCap(weights, count, cap: Scalar(softCap))
+                for index in 0..<count {
+                    let tanh = weights[index] / Scalar(softCap)
+                    derivatives[index] = 1 - tanh * tanh
+                }
             }
+            if !keyTile.masked.isEmpty && intervals == nil { mask(scratch, tile, keyTile) }
+            Scalar.softmaxWeights(weights, keyCount, queryCount, factor: 1, shifts: operands.shifts(tile))
         }
-        if !keyTile.masked.isEmpty { mask(scratch, tile, keyTile) }
-        let shifts = operands.shifts(tile)
-        for key in 0..<keyCount {
-            let row = weights + key * queryCount
-            for query in 0..<queryCount { row[query] -= shifts[query] }
-        }
-        _ = Scalar.expSum(weights, count, shift: 0)
 
         // forward: output = weights · values; the output's gradient is divided by the denominators already.
         let (values, stride) = operands.row(operands.values, tile, key: keyTile.keys.lowerBound)
@@ -171,21 +142,38 @@ struct AttentionBackward<Scalar: KernelScalar> {
                 out: gradients, outStride: queryCount, a: values, aStride: stride,
                 b: operands.columns(operands.outputGradientColumns, tile), bStride: queryCount, rows: keyCount,
                 columns: queryCount, depth: shape.valueDimension))
-        let deltas = operands.deltas(tile)
-        for key in 0..<keyCount {
-            let (row, out) = (weights + key * queryCount, gradients + key * queryCount)
-            for query in 0..<queryCount { out[query] = row[query] * (out[query] - deltas[query]) }
-        }
-        if !keyTile.masked.isEmpty {
-            // Selected, not multiplied: the value of a masked key may be NaN.
+        Scalar.scoreGradients(gradients, weights, keyCount, queryCount, deltas: operands.deltas(tile))
+        if !keyTile.masked.isEmpty { hide(scratch, tile, keyTile) }
+    }
+
+    /// Puts 0 where a key is masked. Selected, not multiplied: key and value may be NaN.
+    private func hide(_ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile) {
+        let (queryCount, keyCount) = (tile.queries.count, keyTile.keys.count)
+        let hidden = [scratch.weights, scratch.gradients, scratch.unscaled, scratch.capDerivatives].compactMap(\.self)
+        guard let intervals else {
             for query in 0..<queryCount {
                 let isVisible = scratch.visible + query * BackwardTileSize.keys
                 for key in 0..<keyCount where !isVisible[key] {
-                    gradients[key * queryCount + query] = 0
-                    if let raw = scratch.unscaled { raw[key * queryCount + query] = 0 }
-                    if let derivatives = scratch.capDerivatives { derivatives[key * queryCount + query] = 0 }
+                    for tile in hidden { tile[key * queryCount + query] = 0 }
                 }
             }
+            return
+        }
+        for query in 0..<queryCount {
+            let visible = intervals.visibleKeys(batch: tile.batch, query: tile.queries.lowerBound + query)
+                .clamped(to: keyTile.keys)
+            scratch.begins[query] = Int32(truncatingIfNeeded: visible.lowerBound - keyTile.keys.lowerBound)
+            scratch.ends[query] = Int32(truncatingIfNeeded: visible.upperBound - keyTile.keys.lowerBound)
+        }
+        for tile in hidden {
+            Scalar.keepBetween(tile, keyCount, queryCount, scratch.begins, scratch.ends, hidden: 0)
+        }
+        guard hidesNonFinite(tile, keyTile) else { return }
+        for query in 0..<queryCount {
+            let (begin, end) = (Int(scratch.begins[query]), Int(scratch.ends[query]))
+            let isVisible = scratch.visible + query * BackwardTileSize.keys
+            isVisible.update(repeating: false, count: keyCount)
+            (isVisible + begin).update(repeating: true, count: end - begin)
         }
     }
 
@@ -254,41 +242,84 @@ struct AttentionBackward<Scalar: KernelScalar> {
         guard let out = sums.valueRow(tile, keyTile.keys.lowerBound) else { return }
         // forward: output = weights · values
         let (outputGradients, stride) = operands.row(operands.outputGradients, tile)
-        add(scratch.weights, outputGradients, stride, shape.valueDimension, to: out, scratch, tile, keyTile)
+        let width = shape.valueDimension
+        addToKeys(scratch, tile, keyTile) { keys, queries in
+            Scalar.productGradient(
+                GradientOperands(
+                    out: out + keys.lowerBound * width, outStride: width,
+                    gradients: scratch.weights + keys.lowerBound * tile.queries.count + queries.lowerBound,
+                    rowStep: tile.queries.count, depthStep: 1, a: outputGradients, aStride: 0,
+                    b: outputGradients + queries.lowerBound * stride, bStride: stride, rows: keys.count, columns: width,
+                    depth: queries.count))
+        }
     }
 
+    /// Adds a tile to the gradients of its keys and queries. The latter are put at `place` first, or in the scratch.
     private func addFeatureGradients(
-        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ sides: Sides,
-        _ queryColumns: UnsafeMutablePointer<Scalar>?
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ pairs: BackwardSums<Scalar>.Pairs,
+        _ place: UnsafeMutablePointer<Scalar>?
     ) {
-        let keys = sides.contains(.keys) ? sums.keyRow(tile, keyTile.keys.lowerBound) : nil
-        let queries = sides.contains(.queries) ? sums.queryRow(tile) : nil
+        let width = operands.queries.shape[3]
+        let count = tile.queries.count * width
+        let queryOut = sums.queryRow(tile)
+        let querySums = place ?? scratch.querySums
+        querySums.update(repeating: 0, count: count)
+        defer { if place == nil, let queryOut { Scalar.add(queryOut, queryOut, querySums, count) } }
+        let keyOut = sums.keyRow(tile, keyTile.keys.lowerBound)
+        let (queries, queryStride) = operands.row(operands.queries, tile)
+        let (keys, keyStride) = operands.row(operands.keys, tile, key: keyTile.keys.lowerBound)
         switch call.form.operation {
-        case .product:
-            // forward: score = Σ_f query_f · key_f
-            if let keys {
-                let (rows, stride) = operands.row(operands.queries, tile)
-                add(scratch.gradients, rows, stride, operands.queries.shape[3], to: keys, scratch, tile, keyTile)
-            }
-            if let queryColumns { addQueryGradients(to: queryColumns, scratch, tile, keyTile) }
-        case .squaredDistance:
-            // forward: score = Σ_f (query_f - key_f)², whose factor 2 comes at the end
-            addPairs(scratch, tile, keyTile, queries, keys) { $0 - $1 }
-        case .absoluteDistance:
-            // forward: score = Σ_f |query_f - key_f|
-            addPairs(scratch, tile, keyTile, queries, keys) { $0 > $1 ? 1 : $0 < $1 ? -1 : 0 }
         case .additive:
-            let weights = sides.contains(.queries) ? sums.weightRow(tile) : nil
-            addAdditive(scratch, tile, keyTile, queries, keys, weights)
+            let keyWidth = operands.keys.shape[3]
+            if keyOut == nil { scratch.keySums.update(repeating: 0, count: keyTile.keys.count * keyWidth) }
+            Scalar.additiveGradient(
+                AdditiveGradientOperands(
+                    querySums: querySums, keySums: keyOut ?? scratch.keySums, weightSums: pairs.weights ?? scratch.weightSums,
+                    gradients: UnsafePointer(scratch.gradients), queries: queries, queryStride: queryStride, keys: keys,
+                    keyStride: keyStride, queryCount: tile.queries.count, keyCount: keyTile.keys.count,
+                    featureCount: width))
         case .pairwise:
-            let (queryRows, queryStride) = operands.row(operands.queries, tile)
-            let (keyRows, keyStride) = operands.row(operands.keys, tile, key: keyTile.keys.lowerBound)
             call.addGradients(
                 ScoreGradientTile(
-                    queries: queryRows, queryStride: queryStride, queryDimension: shape.queryDimension, keys: keyRows,
+                    queries: queries, queryStride: queryStride, queryDimension: shape.queryDimension, keys: keys,
                     keyStride: keyStride, keyDimension: shape.keyDimension,
-                    scoreGradients: UnsafePointer(scratch.gradients), queryGradients: queries, keyGradients: keys,
-                    rows: tile.queries.count, columns: keyTile.keys.count))
+                    scoreGradients: UnsafePointer(scratch.gradients), queryGradients: queryOut == nil ? nil : querySums,
+                    keyGradients: keyOut, rows: tile.queries.count, columns: keyTile.keys.count))
+        case .product, .squaredDistance, .absoluteDistance:
+            if let keyOut {
+                addToKeys(scratch, tile, keyTile) { keyRun, queryRun in
+                    add(
+                        GradientOperands(
+                            out: keyOut + keyRun.lowerBound * width, outStride: width,
+                            gradients: scratch.gradients + keyRun.lowerBound * tile.queries.count + queryRun.lowerBound,
+                            rowStep: tile.queries.count, depthStep: 1, a: keys + keyRun.lowerBound * keyStride,
+                            aStride: keyStride, b: queries + queryRun.lowerBound * queryStride, bStride: queryStride,
+                            rows: keyRun.count, columns: width, depth: queryRun.count))
+                }
+            }
+            if queryOut != nil {
+                addToQueries(scratch, tile, keyTile) { keyRun, queryRun in
+                    add(
+                        GradientOperands(
+                            out: querySums + queryRun.lowerBound * width, outStride: width,
+                            gradients: scratch.gradients + keyRun.lowerBound * tile.queries.count + queryRun.lowerBound,
+                            rowStep: 1, depthStep: tile.queries.count, a: queries + queryRun.lowerBound * queryStride,
+                            aStride: queryStride, b: keys + keyRun.lowerBound * keyStride, bStride: keyStride,
+                            rows: queryRun.count, columns: width, depth: keyRun.count))
+                }
+            }
+        }
+    }
+
+    private func add(_ tile: GradientOperands<Scalar>) {
+        switch call.form.operation {
+        // forward: score = Σ_f query_f · key_f
+        case .product: Scalar.productGradient(tile)
+        // forward: score = Σ_f (query_f - key_f)², whose factor 2 comes at the end
+        case .squaredDistance: Scalar.squaredDistanceGradient(tile)
+        // forward: score = Σ_f |query_f - key_f|
+        case .absoluteDistance: Scalar.absoluteDistanceGradient(tile)
+        case .additive, .pairwise: break
         }
     }
 
@@ -297,150 +328,62 @@ struct AttentionBackward<Scalar: KernelScalar> {
         !keyTile.masked.isEmpty && !operands.isFinite(tile, keyTile.keys)
     }
 
-    /// Adds `Σ_query tile[key, query] · rows[query]` to the row of each key.
-    private func add(
-        _ values: UnsafePointer<Scalar>, _ rows: UnsafePointer<Scalar>, _ stride: Int, _ width: Int,
-        to out: UnsafeMutablePointer<Scalar>, _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile
+    /// Calls `add` with keys, and the queries that are to be added to them: all at once, unless some may not be read.
+    private func addToKeys(
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ add: (Range<Int>, Range<Int>) -> Void
     ) {
         let (queryCount, keyCount) = (tile.queries.count, keyTile.keys.count)
-        func add(keys: Range<Int>, queries: Range<Int>) {
-            Scalar.productAdd(
-                TileOperands(
-                    out: out + keys.lowerBound * width, outStride: width,
-                    a: values + keys.lowerBound * queryCount + queries.lowerBound, aStride: queryCount,
-                    b: rows + queries.lowerBound * stride, bStride: stride, rows: keys.count, columns: width,
-                    depth: queries.count))
-        }
-        guard hidesNonFinite(tile, keyTile) else {
-            add(keys: 0..<keyCount, queries: 0..<queryCount)
-            return
-        }
+        guard hidesNonFinite(tile, keyTile) else { return add(0..<keyCount, 0..<queryCount) }
         for key in 0..<keyCount {
             forEachRun(in: queryCount) {
                 scratch.visible[$0 * BackwardTileSize.keys + key]
             } do: { run in
-                add(keys: key..<key + 1, queries: run)
+                add(key..<key + 1, run)
             }
         }
     }
 
-    /// Adds `Σ_key keys[key] · tile[key, query]` to the column of each query.
-    private func addQueryGradients(
-        to out: UnsafeMutablePointer<Scalar>, _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile
+    /// Calls `add` with queries, and the keys that are to be added to them: all at once, unless some may not be read.
+    private func addToQueries(
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ add: (Range<Int>, Range<Int>) -> Void
     ) {
         let (queryCount, keyCount) = (tile.queries.count, keyTile.keys.count)
-        let (columns, stride) = operands.keyColumns(tile, from: keyTile.keys.lowerBound)
-        func add(keys: Range<Int>, queries: Range<Int>) {
-            Scalar.productAdd(
-                TileOperands(
-                    out: out + queries.lowerBound, outStride: queryCount, a: columns + keys.lowerBound, aStride: stride,
-                    b: UnsafePointer(scratch.gradients) + keys.lowerBound * queryCount + queries.lowerBound,
-                    bStride: queryCount, rows: operands.keys.shape[3], columns: queries.count, depth: keys.count))
-        }
-        guard hidesNonFinite(tile, keyTile) else {
-            add(keys: 0..<keyCount, queries: 0..<queryCount)
-            return
-        }
+        guard hidesNonFinite(tile, keyTile) else { return add(0..<keyCount, 0..<queryCount) }
         for query in 0..<queryCount {
             let visible = scratch.visible + query * BackwardTileSize.keys
             forEachRun(in: keyCount) {
                 visible[$0]
             } do: { run in
-                add(keys: run, queries: query..<query + 1)
-            }
-        }
-    }
-
-    /// Adds each pair's `gradient · derivative(query_f, key_f)` to the query's row, and subtracts it from the key's.
-    @inline(__always)
-    private func addPairs(
-        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile,
-        _ queryOut: UnsafeMutablePointer<Scalar>?, _ keyOut: UnsafeMutablePointer<Scalar>?,
-        _ derivative: (Scalar, Scalar) -> Scalar
-    ) {
-        let width = operands.keys.shape[3]
-        let (queries, queryStride) = operands.row(operands.queries, tile)
-        let (keys, keyStride) = operands.row(operands.keys, tile, key: keyTile.keys.lowerBound)
-        for key in 0..<keyTile.keys.count {
-            let keyRow = keys + key * keyStride
-            let gradients = scratch.gradients + key * tile.queries.count
-            // A gradient of zero adds nothing, and the pair may be masked.
-            if let queryOut {
-                for query in 0..<tile.queries.count where gradients[query] != 0 {
-                    let (gradient, queryRow, out) = (
-                        gradients[query], queries + query * queryStride, queryOut + query * width
-                    )
-                    for f in 0..<width { out[f] += gradient * derivative(queryRow[f], keyRow[f]) }
-                }
-            }
-            if let keyOut {
-                let out = keyOut + key * width
-                for query in 0..<tile.queries.count where gradients[query] != 0 {
-                    let (gradient, queryRow) = (gradients[query], queries + query * queryStride)
-                    for f in 0..<width { out[f] -= gradient * derivative(queryRow[f], keyRow[f]) }
-                }
-            }
-        }
-    }
-
-    /// Goes back through `score = Σ_f weights_f · tanh(query_f + key_f)`; the factor `weights_f` comes at the end.
-    private func addAdditive(
-        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile,
-        _ queryOut: UnsafeMutablePointer<Scalar>?, _ keyOut: UnsafeMutablePointer<Scalar>?,
-        _ weightOut: UnsafeMutablePointer<Scalar>?
-    ) {
-        let width = operands.keys.shape[3]
-        let queryCount = tile.queries.count
-        let (queries, queryStride) = operands.row(operands.queries, tile)
-        let (keys, keyStride) = operands.row(operands.keys, tile, key: keyTile.keys.lowerBound)
-        for key in 0..<keyTile.keys.count {
-            let keyRow = keys + key * keyStride
-            let gradients = scratch.gradients + key * queryCount
-            for query in 0..<queryCount {
-                let (queryRow, hidden) = (queries + query * queryStride, scratch.hidden + query * width)
-                for f in 0..<width { hidden[f] = queryRow[f] + keyRow[f] }
-            }
-            // 1 · tanh(x / 1)
-            Scalar.softCap(scratch.hidden, queryCount * width, cap: 1)
-            for query in 0..<queryCount where gradients[query] != 0 {
-                let (gradient, hidden) = (gradients[query], scratch.hidden + query * width)
-                if let queryOut {
-                    let out = queryOut + query * width
-                    for f in 0..<width { out[f] += gradient * (1 - hidden[f] * hidden[f]) }
-                }
-                if let keyOut {
-                    let out = keyOut + key * width
-                    for f in 0..<width { out[f] += gradient * (1 - hidden[f] * hidden[f]) }
-                }
-                if let weightOut {
-                    for f in 0..<width { weightOut[f] += gradient * hidden[f] }
-                }
+                add(run, query..<query + 1)
             }
         }
     }
 
     // MARK: - Scale and biases
 
-    private func addScaleGradients(_ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile) {
-        guard let raw = scratch.unscaled, let sum = sums.scaleRow(tile) else { return }
+    private func addScaleGradients(
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ pairs: BackwardSums<Scalar>.Pairs
+    ) {
+        guard let raw = scratch.unscaled, let sum = pairs.scale else { return }
         // forward: score = scale · raw
-        for key in 0..<keyTile.keys.count {
-            let start = key * tile.queries.count
-            for query in 0..<tile.queries.count {
-                sum[query] += scratch.gradients[start + query] * raw[start + query]
-            }
-        }
+        Scalar.dotRows(
+            TileOperands(
+                out: scratch.biases, outStride: 1, a: UnsafePointer(scratch.gradients), aStride: 0, b: UnsafePointer(raw),
+                bStride: 0, rows: 1, columns: 1, depth: tile.queries.count * keyTile.keys.count))
+        sum.pointee += Double(scratch.biases[0])
     }
 
-    private func addSlopeGradients(_ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile) {
-        for (index, rule) in call.operation.bias.rules.enumerated() {
-            guard let rule = rule as? ALiBi, let sum = sums.slopeRow(index, tile) else { continue }
+    private func addSlopeGradients(
+        _ scratch: BackwardScratch<Scalar>, _ tile: QueryTile, _ keyTile: KeyTile, _ pairs: BackwardSums<Scalar>.Pairs
+    ) {
+        for (rule, sum) in zip(call.operation.bias.rules, pairs.slopes) {
+            guard let rule = rule as? ALiBi, let sum else { continue }
             // forward: bias = -slope · |i + offset - j|
             for (key, position) in keyTile.keys.enumerated() {
                 let gradients = scratch.gradients + key * tile.queries.count
                 for (query, queryPosition) in tile.queries.enumerated() {
                     let distance = rule.distance(batch: tile.batch, query: queryPosition, key: position)
-                    sum[query] -= gradients[query] * Scalar(distance)
+                    sum.pointee -= Double(gradients[query]) * Double(distance)
                 }
             }
         }
@@ -495,20 +438,13 @@ struct AttentionBackward<Scalar: KernelScalar> {
     }
 }
 
-/// Whose gradients a pass adds to.
-private struct Sides: OptionSet {
-    let rawValue: Int
-    /// Keys and values.
-    static let keys = Sides(rawValue: 1)
-    /// Queries, and what is summed over all pairs: scale, weights and slopes.
-    static let queries = Sides(rawValue: 2)
-}
-
 /// The sizes of a tile on the way back: of 64 and 128 queries, and 128 to 512 keys, the fastest by a few per cent.
 enum BackwardTileSize {
     /// A multiple of the kernels' columns of registers.
     static let queries = 64
     static let keys = 256
+    /// How many blocks of keys of a head are in work at a time where threads share it; each has its own sums of the queries.
+    static let sharedBlocks = 8
 }
 
 /// Calls `body` with each run of neighbouring indices for which something holds.

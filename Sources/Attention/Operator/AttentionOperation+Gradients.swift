@@ -12,7 +12,8 @@ extension AttentionOperation {
             withoutPast(form), shape, queryFeatures.detached, keyFeatures.detached, values.detached,
             form: form.afterMaps)
         // In the type that it is computed in: the gradients need every digit of it.
-        let (output, rows, operands) = call.run(layout: queries.strides, outputType: Scalar.elementType)
+        let (output, rows, operands) = call.run(
+            layout: queries.strides, outputType: Scalar.elementType, keepsPanels: request.needsSecondPass)
         var weights: Tensor?
         if case .additive(let tensor) = form.operation { weights = tensor }
         let inputs = [queryFeatures, keyFeatures, values, form.scaleTensor, weights, sinks] + bias.sources

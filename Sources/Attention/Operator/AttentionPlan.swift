@@ -6,7 +6,7 @@ public struct AttentionPlan: Sendable, CustomStringConvertible {
     public let path: String
     /// Why it is that path, and what is converted or copied.
     public let reasons: [String]
-    /// Queries and keys of a tile.
+    /// Queries and keys of a tile, which has fewer queries where threads would lack work.
     public let tileSize: (queries: Int, keys: Int)
     /// Tiles that a mask hides and that are skipped.
     public let emptyTileCount: Int
@@ -67,7 +67,10 @@ extension AttentionOperation {
         let isDecoded = decoded.count == shape.batchCount && !request.needsSecondPass
         for path in Set(call.paths).sorted(by: { "\($0)" < "\($1)" }) {
             switch path {
-            case .packed: reasons.append("keys are transposed once per key-value head and serve every query")
+            case .packed:
+                reasons.append(
+                    "keys are transposed once per key-value head and serve every query"
+                        + (call.packsByHead && !request.needsSecondPass ? ", each head by its own thread" : ""))
             case .rows:
                 reasons.append(
                     "\(shape.queryCount) quer\(shape.queryCount == 1 ? "y" : "ies") times \(shape.groupSize) heads "
@@ -77,9 +80,10 @@ extension AttentionOperation {
             }
         }
         if Scalar.self == Double.self { reasons.append("queries are float64: plain float64 kernels") }
-        var extra =
-            call.paths.contains(.packed)
-            ? shape.batchCount * shape.keyValueHeadCount * shape.keyCount * featureCount : 0
+        let packedHeads =
+            call.packsByHead && !request.needsSecondPass
+            ? ComputeThreads.count : shape.batchCount * shape.keyValueHeadCount
+        var extra = call.paths.contains(.packed) ? packedHeads * shape.keyCount * featureCount : 0
         for (name, tensor, map) in [
             ("queries", call.queries, call.form.queries), ("keys", call.keys, call.form.keys),
             ("values", call.values, .identity),

@@ -11,8 +11,6 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
     let outputGradientColumns: Tensor
     /// Those of an additive form, or none.
     let weights: Tensor
-    /// For each block of keys: `[F, block]`; the keys where nobody asks for it.
-    private let keyColumns: Tensor
     /// `[B, H, T_q]`: the softmax's maximum, or 0 where there is none.
     private let shifts: Tensor
     /// `[B, H, T_q]`: Σ_d gradient · output.
@@ -23,8 +21,7 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
     private let finiteKeys: [Bool]
 
     init(
-        _ call: TiledAttention<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor, _ gradient: Tensor,
-        needsKeyColumns: Bool
+        _ call: TiledAttention<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor, _ gradient: Tensor
     ) {
         let shape = call.shape
         self.shape = shape
@@ -36,20 +33,17 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
         shifts = Tensor(uninitialized: counts, elementType: Scalar.elementType)
         deltas = Tensor(uninitialized: counts, elementType: Scalar.elementType)
         prepare(output, gradient, rows, shape, outputGradients, shifts, deltas)
-        var (needsQueryColumns, isProduct) = (true, false)
+        var needsQueryColumns = true
         var formWeights = Tensor(zeros: [0], elementType: Scalar.elementType)
         switch call.form.operation {
         case .pairwise: needsQueryColumns = false
-        case .product: isProduct = true
         case .additive(let tensor): formWeights = tensor.converted(to: Scalar.elementType).contiguous()
-        case .squaredDistance, .absoluteDistance: break
+        case .product, .squaredDistance, .absoluteDistance: break
         }
         weights = formWeights
         queryColumns =
             needsQueryColumns
             ? transposed(queries, inBlocksOf: BackwardTileSize.queries, as: Scalar.self) : queries
-        keyColumns =
-            needsKeyColumns && isProduct ? transposed(keys, inBlocksOf: BackwardTileSize.keys, as: Scalar.self) : keys
         outputGradientColumns = transposed(outputGradients, inBlocksOf: BackwardTileSize.queries, as: Scalar.self)
         let hasMask = call.operation.mask.rule != nil || !call.operation.bias.rules.isEmpty
         finiteQueries =
@@ -74,14 +68,6 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
     /// A tile's block of `queryColumns` or `outputGradientColumns`.
     func columns(_ tensor: Tensor, _ tile: QueryTile) -> UnsafePointer<Scalar> {
         UnsafePointer(tensor.pointer(as: Scalar.self) + index(tile) * tensor.shape[3])
-    }
-
-    /// The transposed keys from `key` on, up to the end of its block, and how far apart their features are.
-    func keyColumns(_ tile: QueryTile, from key: Int) -> (UnsafePointer<Scalar>, Int) {
-        let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
-        let block = range(key / BackwardTileSize.keys, by: BackwardTileSize.keys, upTo: shape.keyCount)
-        let start = (group * shape.keyCount + block.lowerBound) * keyColumns.shape[3] + key - block.lowerBound
-        return (UnsafePointer(keyColumns.pointer(as: Scalar.self) + start), block.count)
     }
 
     func shifts(_ tile: QueryTile) -> UnsafePointer<Scalar> {
@@ -136,50 +122,60 @@ private func prepare<Scalar: KernelScalar>(
 ) {
     let width = shape.valueDimension
     let blockCount = blocks(of: shape.queryCount, by: BackwardTileSize.queries)
+    let isReadable = TileOperandBuffers<Scalar>.isReadable(gradient)
     func position(_ tensor: Tensor, _ batch: Int, _ head: Int, _ query: Int) -> Int {
         batch * tensor.strides[0] + head * tensor.strides[1] + query * tensor.strides[2]
     }
     parallel(shape.batchCount * shape.headCount * blockCount) { item in
         let (sequence, block) = item.quotientAndRemainder(dividingBy: blockCount)
         let (batch, head) = sequence.quotientAndRemainder(dividingBy: shape.headCount)
-        for query in range(block, by: BackwardTileSize.queries, upTo: shape.queryCount) {
-            let index = sequence * shape.queryCount + query
-            let row = out.pointer(as: Scalar.self) + index * width
-            let maximum = rows.maximum[index]
-            shifts.pointer(as: Scalar.self)[index] = maximum == -.infinity ? 0 : maximum
-            var delta = 0.0
-            if rows.seesAnything[index] {
+        let queries = range(block, by: BackwardTileSize.queries, upTo: shape.queryCount)
+        let first = sequence * shape.queryCount + queries.lowerBound
+        let start = out.pointer(as: Scalar.self) + first * width
+        let (shifts, deltas) = (shifts.pointer(as: Scalar.self) + first, deltas.pointer(as: Scalar.self) + first)
+        var (source, stride) = (UnsafePointer(start), width)
+        if isReadable {
+            source = UnsafePointer(gradient.pointer(as: Scalar.self)) + position(gradient, batch, head, queries.lowerBound)
+            stride = gradient.strides[2]
+        } else {
+            for (row, query) in queries.enumerated() {
                 gradient.read(
-                    into: row, from: position(gradient, batch, head, query), count: width, stride: gradient.strides[3])
-                let outputRow = output.pointer(as: Scalar.self) + position(output, batch, head, query)
-                let sum = rows.sum[index]
-                for element in 0..<width {
-                    row[element] /= sum
-                    delta += Double(row[element]) * Double(outputRow[element])
-                }
-            } else {
-                // Its output is zero whatever the operands are.
-                row.update(repeating: 0, count: width)
+                    into: start + row * width, from: position(gradient, batch, head, query), count: width,
+                    stride: gradient.strides[3])
             }
-            deltas.pointer(as: Scalar.self)[index] = Scalar(delta)
+        }
+        Scalar.divideAndDot(
+            start, deltas, source, stride,
+            output.pointer(as: Scalar.self) + position(output, batch, head, queries.lowerBound), output.strides[2],
+            by: rows.sum + first, queries.count, width)
+        for row in queries.indices.map({ $0 - queries.lowerBound }) {
+            let maximum = rows.maximum[first + row]
+            shifts[row] = maximum == -.infinity ? 0 : maximum
+            if rows.seesAnything[first + row] { continue }
+            // Its output is zero whatever the operands are.
+            (start + row * width).update(repeating: 0, count: width)
+            deltas[row] = 0
         }
     }
 }
 
 private func finiteBlocks<Scalar: KernelScalar>(of tensor: Tensor, by size: Int, as type: Scalar.Type) -> [Bool] {
-    var flags: [Bool] = []
-    for batch in 0..<tensor.shape[0] {
-        for head in 0..<tensor.shape[1] {
-            for block in 0..<blocks(of: tensor.shape[2], by: size) {
-                flags.append(
-                    range(block, by: size, upTo: tensor.shape[2]).allSatisfy { row in
-                        let position = batch * tensor.strides[0] + head * tensor.strides[1] + row * tensor.strides[2]
-                        return isFinite(tensor.pointer(as: Scalar.self) + position, tensor.shape[3])
-                    })
+    let (headCount, length, width) = (tensor.shape[1], tensor.shape[2], tensor.shape[3])
+    let blockCount = blocks(of: length, by: size)
+    let count = tensor.shape[0] * headCount * blockCount
+    return [Bool](unsafeUninitializedCapacity: count) { flags, initializedCount in
+        nonisolated(unsafe) let flags = flags
+        // Safe: each item writes its own flag.
+        parallel(count) { item in
+            let (sequence, block) = item.quotientAndRemainder(dividingBy: blockCount)
+            let (batch, head) = sequence.quotientAndRemainder(dividingBy: headCount)
+            let start = tensor.pointer(as: Scalar.self) + batch * tensor.strides[0] + head * tensor.strides[1]
+            flags[item] = range(block, by: size, upTo: length).allSatisfy { row in
+                Scalar.sumOfSquares(start + row * tensor.strides[2], width).isFinite
             }
         }
+        initializedCount = count
     }
-    return flags
 }
 
 /// The gradients while they are summed up; each part is written by one thread at a time.
@@ -187,35 +183,34 @@ final class BackwardSums<Scalar: KernelScalar>: Sendable {
     private let queries: Tensor?
     private let keys: Tensor?
     private let values: Tensor?
-    /// By query: Σ_key gradient · unscaled score.
+    /// By head and block of keys: Σ gradient · unscaled score.
     private let scales: Tensor?
-    /// By block of queries: Σ gradient · tanh, for each feature.
+    /// By head and block of keys: Σ gradient · tanh, for each feature.
     private let weights: Tensor?
-    /// By rule of the bias and query: -Σ_key gradient · distance.
-    let slopes: [Tensor?]
-    private let isProduct: Bool
+    /// By rule of the bias, head and block of keys: -Σ gradient · distance.
+    private let slopes: [Tensor?]
     private let form: ScoreForm
     private let shape: AttentionShape
+    private let keyBlockCount: Int
 
     init(
         _ call: TiledAttention<Scalar>, _ operands: BackwardOperands<Scalar>, _ wanted: AttentionGradients.Wanted
     ) {
         shape = call.shape
         form = call.form
-        func zeros(_ isWanted: Bool, _ shape: [Int]) -> Tensor? {
-            isWanted ? Tensor(zeros: shape, elementType: Scalar.elementType) : nil
+        func zeros(_ isWanted: Bool, _ shape: [Int], _ type: ElementType = Scalar.elementType) -> Tensor? {
+            isWanted ? Tensor(zeros: shape, elementType: type) : nil
         }
-        let heads = [shape.batchCount, shape.headCount]
         queries = zeros(wanted.queries, operands.queries.shape)
         keys = zeros(wanted.keys, operands.keys.shape)
         values = zeros(wanted.values, operands.values.shape)
-        scales = zeros(wanted.scale, heads + [shape.queryCount])
-        let blockCount = blocks(of: shape.queryCount, by: BackwardTileSize.queries)
-        weights = zeros(wanted.weights, heads + [blockCount, operands.keys.shape[3]])
-        slopes = zip(call.operation.bias.rules, wanted.biases).map { [queryCount = shape.queryCount] rule, isWanted in
-            zeros(isWanted && rule is ALiBi, heads + [queryCount])
+        keyBlockCount = blocks(of: shape.keyCount, by: BackwardTileSize.keys)
+        let blocks = [shape.batchCount, shape.headCount, keyBlockCount]
+        scales = zeros(wanted.scale, blocks, .float64)
+        weights = zeros(wanted.weights, blocks + [operands.keys.shape[3]])
+        slopes = zip(call.operation.bias.rules, wanted.biases).map { rule, isWanted in
+            zeros(isWanted && rule is ALiBi, blocks, .float64)
         }
-        if case .product = form.operation { isProduct = true } else { isProduct = false }
     }
 
     func keyRow(_ tile: QueryTile, _ key: Int) -> UnsafeMutablePointer<Scalar>? { keys.map { row($0, tile, key) } }
@@ -226,39 +221,44 @@ final class BackwardSums<Scalar: KernelScalar>: Sendable {
         queries.map { $0.pointer(as: Scalar.self) + index(tile) * $0.shape[3] }
     }
 
-    func scaleRow(_ tile: QueryTile) -> UnsafeMutablePointer<Scalar>? {
-        scales.map { $0.pointer(as: Scalar.self) + index(tile) }
+    /// What is summed over all pairs of a head's queries and a block of keys, if it is wanted.
+    struct Pairs {
+        let scale: UnsafeMutablePointer<Double>?
+        let weights: UnsafeMutablePointer<Scalar>?
+        let slopes: [UnsafeMutablePointer<Double>?]
     }
 
-    func slopeRow(_ rule: Int, _ tile: QueryTile) -> UnsafeMutablePointer<Scalar>? {
-        slopes[rule].map { $0.pointer(as: Scalar.self) + index(tile) }
+    func pairs(_ batch: Int, _ head: Int, _ keyBlock: Int) -> Pairs {
+        let index = (batch * shape.headCount + head) * keyBlockCount + keyBlock
+        return Pairs(
+            scale: scales.map { $0.pointer(as: Double.self) + index },
+            weights: weights.map { $0.pointer(as: Scalar.self) + index * $0.shape[3] },
+            slopes: slopes.map { $0.map { $0.pointer(as: Double.self) + index } })
     }
 
-    func weightRow(_ tile: QueryTile) -> UnsafeMutablePointer<Scalar>? {
-        weights.map {
-            let block = tile.queries.lowerBound / BackwardTileSize.queries
-            let first = (tile.batch * shape.headCount + tile.head) * $0.shape[2] + block
-            return $0.pointer(as: Scalar.self) + first * $0.shape[3]
-        }
+    // MARK: - Shared heads
+
+    /// Places for the sums of the queries over each of some blocks of keys, if they are wanted.
+    func queryParts(_ count: Int) -> Tensor? {
+        queries.map { Tensor(uninitialized: [count, $0.elementCount], elementType: Scalar.elementType) }
     }
 
-    /// A place for the gradients of the queries of a product, `[F, block]` for each head and block, if they are wanted.
-    func queryColumns(heads: Int, queries count: Int) -> Tensor? {
-        guard isProduct, let queries else { return nil }
-        return Tensor(zeros: [heads * count, queries.shape[3]], elementType: Scalar.elementType)
+    func queryRow(_ tile: QueryTile, in parts: Tensor, _ part: Int) -> UnsafeMutablePointer<Scalar> {
+        parts.pointer(as: Scalar.self) + part * parts.shape[1] + index(tile) * (queries?.shape[3] ?? 0)
     }
 
-    /// Writes the columns of a head's queries, the first of which is `start`, as rows.
-    func transpose(_ columns: Tensor, at start: Int, batch: Int, head: Int, _ range: Range<Int>) {
+    /// Adds the parts up, each after the other.
+    func add(_ parts: Tensor, _ count: Int) {
         guard let queries else { return }
-        let width = queries.shape[3]
-        let first = (batch * shape.headCount + head) * shape.queryCount
-        for blockStart in stride(from: range.lowerBound, to: range.upperBound, by: BackwardTileSize.queries) {
-            let count = min(BackwardTileSize.queries, range.upperBound - blockStart)
-            let source = columns.pointer(as: Scalar.self) + (start + blockStart - range.lowerBound) * width
-            let out = queries.pointer(as: Scalar.self) + (first + blockStart) * width
-            for query in 0..<count {
-                for feature in 0..<width { out[query * width + feature] = source[feature * count + query] }
+        let size = 4096
+        parallel(blocks(of: queries.elementCount, by: size)) { block in
+            let elements = range(block, by: size, upTo: queries.elementCount)
+            let out = queries.pointer(as: Scalar.self) + elements.lowerBound
+            for part in 0..<count {
+                Scalar.add(
+                    out, UnsafePointer(out),
+                    UnsafePointer(parts.pointer(as: Scalar.self)) + part * parts.shape[1] + elements.lowerBound,
+                    elements.count)
             }
         }
     }
@@ -296,17 +296,22 @@ final class BackwardSums<Scalar: KernelScalar>: Sendable {
 
     /// Multiplies the gradients of features by what each pair's have in common.
     private func multiply(_ features: Tensor, _ operands: BackwardOperands<Scalar>) {
-        let start = features.pointer(as: Scalar.self)
         var factor = Scalar(form.scale)
         if case .squaredDistance = form.operation { factor *= 2 }
-        if case .additive = form.operation {
-            let width = features.shape[3]
-            let weights = operands.weights.pointer(as: Scalar.self)
-            for row in 0..<(width == 0 ? 0 : features.elementCount / width) {
-                for feature in 0..<width { start[row * width + feature] *= weights[feature] * factor }
+        var weights: UnsafePointer<Scalar>?
+        if case .additive = form.operation { weights = UnsafePointer(operands.weights.pointer(as: Scalar.self)) }
+        if weights == nil && factor == 1 { return }
+        let width = features.shape[3]
+        parallel(blocks(of: width == 0 ? 0 : features.elementCount / width, by: 64)) { block in
+            let rows = range(block, by: 64, upTo: features.elementCount / width)
+            let start = features.pointer(as: Scalar.self) + rows.lowerBound * width
+            if let weights {
+                for row in rows.indices.map({ ($0 - rows.lowerBound) * width }) {
+                    for feature in 0..<width { start[row + feature] *= weights[feature] * factor }
+                }
+            } else {
+                Scalar.scale(start, rows.count * width, by: factor)
             }
-        } else if factor != 1 {
-            Scalar.scale(start, features.elementCount, by: factor)
         }
     }
 }
@@ -322,8 +327,14 @@ final class BackwardScratch<Scalar: KernelScalar> {
     let capDerivatives: UnsafeMutablePointer<Scalar>?
     let biases: UnsafeMutablePointer<Scalar>
     let biasRow: UnsafeMutablePointer<Scalar>
-    /// `[queries, features]`: the tanh of an additive form.
-    let hidden: UnsafeMutablePointer<Scalar>
+    /// `[queries, features]`: the sums of the queries over the tile's keys.
+    let querySums: UnsafeMutablePointer<Scalar>
+    /// `[keys, features]` and `[features]`: for sums of an additive form that nobody asks for.
+    let keySums: UnsafeMutablePointer<Scalar>
+    let weightSums: UnsafeMutablePointer<Scalar>
+    /// `[queries]`: which keys of the tile a query sees, where those are neighbours.
+    let begins: UnsafeMutablePointer<Int32>
+    let ends: UnsafeMutablePointer<Int32>
     /// `[queries, BackwardTileSize.keys]`: which keys a query sees, where the tile has mask code.
     let visible: UnsafeMutablePointer<Bool>
     private let storage: TensorStorage
@@ -332,8 +343,8 @@ final class BackwardScratch<Scalar: KernelScalar> {
         let tile = BackwardTileSize.queries * BackwardTileSize.keys
         let count =
             tile * (2 + (isScaleWanted ? 1 : 0) + (isCapped ? 1 : 0)) + 2 * BackwardTileSize.keys
-            + featureCount * BackwardTileSize.queries
-        storage = TensorStorage(byteCount: count * Scalar.elementType.byteCount + tile)
+            + featureCount * (BackwardTileSize.queries + BackwardTileSize.keys + 1)
+        storage = TensorStorage(byteCount: count * Scalar.elementType.byteCount + 8 * BackwardTileSize.queries + tile)
         weights = storage.base.assumingMemoryBound(to: Scalar.self)
         gradients = weights + tile
         var next = gradients + tile
@@ -343,8 +354,11 @@ final class BackwardScratch<Scalar: KernelScalar> {
         if isCapped { next += tile }
         biases = next
         biasRow = biases + BackwardTileSize.keys
-        hidden = biasRow + BackwardTileSize.keys
-        visible = UnsafeMutableRawPointer(hidden + featureCount * BackwardTileSize.queries)
-            .assumingMemoryBound(to: Bool.self)
+        querySums = biasRow + BackwardTileSize.keys
+        keySums = querySums + featureCount * BackwardTileSize.queries
+        weightSums = keySums + featureCount * BackwardTileSize.keys
+        begins = UnsafeMutableRawPointer(weightSums + featureCount).assumingMemoryBound(to: Int32.self)
+        ends = begins + BackwardTileSize.queries
+        visible = UnsafeMutableRawPointer(ends + BackwardTileSize.queries).assumingMemoryBound(to: Bool.self)
     }
 }

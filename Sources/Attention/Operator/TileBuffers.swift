@@ -6,10 +6,13 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     private let valueRows: Tensor
     /// For each key-value head and block of keys: `[featureCount, block]`; the keys where no path asks for it.
     private let packed: Tensor
+    /// Where the form is a product: for each key-value head its keys in panels, unless a thread packs them for itself.
+    private let panels: TensorStorage?
     /// Those of an additive form, or none.
     private let weights: Tensor
 
-    init(_ call: TiledAttention<Scalar>) {
+    /// Prepares the operands of a call; where it packs by head, the panels are left to ``panels(ofGroup:_:)``.
+    init(_ call: TiledAttention<Scalar>, packsByHead: Bool = false) {
         let form = call.form
         queryRows = readableRows(of: call.queries, mappedBy: form.queries, as: Scalar.self)
         let keys = readableRows(of: call.keys, mappedBy: form.keys, as: Scalar.self)
@@ -18,8 +21,24 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         require(
             !call.paths.contains(.packed) || queryRows.shape[3] == featureCount,
             "Queries have \(queryRows.shape[3]) features, but keys have \(featureCount).")
-        packed = call.paths.contains(.packed) ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
+        let isPacked = call.paths.contains(.packed)
+        packed = isPacked && !form.isProduct ? transposed(keys, inBlocksOf: TileSize.keys, as: Scalar.self) : keys
         keyRows = keys
+        if isPacked && form.isProduct && !packsByHead {
+            let shape = call.shape
+            let (length, width) = (Self.panelElementCount(shape.keyCount, featureCount), Scalar.tileColumns)
+            let storage = TensorStorage(
+                byteCount: shape.batchCount * shape.keyValueHeadCount * length * Scalar.elementType.byteCount)
+            let start = storage.base.assumingMemoryBound(to: Scalar.self)
+            let panelCount = blocks(of: shape.keyCount, by: width)
+            parallel(shape.batchCount * shape.keyValueHeadCount * panelCount) { item in
+                let (group, panel) = item.quotientAndRemainder(dividingBy: panelCount)
+                pack(keys, group, range(panel, by: width, upTo: shape.keyCount), into: start + group * length)
+            }
+            panels = storage
+        } else {
+            panels = nil
+        }
         if case .additive(let tensor) = form.operation {
             require(
                 tensor.elementCount == featureCount,
@@ -50,6 +69,32 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         row(of: valueRows, tile.batch, tile.head / shape.groupSize, key)
     }
 
+    /// How many elements the panels of a head have: those of the last one are there, whether it is full or not.
+    static func panelElementCount(_ keyCount: Int, _ featureCount: Int) -> Int {
+        blocks(of: keyCount, by: Scalar.tileColumns) * Scalar.tileColumns * featureCount
+    }
+
+    /// Returns the keys of a key-value head in panels.
+    func panels(ofGroup group: Int, _ shape: AttentionShape) -> TensorStorage {
+        let storage = TensorStorage(
+            byteCount: Self.panelElementCount(shape.keyCount, featureCount) * Scalar.elementType.byteCount)
+        pack(keyRows, group, 0..<shape.keyCount, into: storage.base.assumingMemoryBound(to: Scalar.self))
+        return storage
+    }
+
+    /// The panels from `key` on, which begins one, for a tile's head: the head's own, or else those of all.
+    func panels(
+        _ tile: QueryTile, from key: Int, _ own: TensorStorage?, _ shape: AttentionShape
+    ) -> UnsafePointer<Scalar> {
+        var offset = key * featureCount
+        if own == nil {
+            let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
+            offset += group * Self.panelElementCount(shape.keyCount, featureCount)
+        }
+        guard let storage = own ?? panels else { stop("The keys of a product were not packed.") }
+        return UnsafePointer(storage.base.assumingMemoryBound(to: Scalar.self) + offset)
+    }
+
     /// The transposed keys from `key` on, up to the end of its block, and how far apart their features are.
     func packedKeys(_ tile: QueryTile, from key: Int, _ shape: AttentionShape) -> (UnsafePointer<Scalar>, Int) {
         let group = tile.batch * shape.keyValueHeadCount + tile.head / shape.groupSize
@@ -66,6 +111,20 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     private func row(of tensor: Tensor, _ batch: Int, _ head: Int, _ index: Int) -> (UnsafePointer<Scalar>, Int) {
         let position = batch * tensor.strides[0] + head * tensor.strides[1] + index * tensor.strides[2]
         return (UnsafePointer(tensor.pointer(as: Scalar.self) + position), tensor.strides[2])
+    }
+}
+
+/// Packs keys of a key-value head, from the beginning of a panel, into the head's panels.
+private func pack<Scalar: KernelScalar>(
+    _ keys: Tensor, _ group: Int, _ range: Range<Int>, into panels: UnsafeMutablePointer<Scalar>
+) {
+    let (batch, head) = group.quotientAndRemainder(dividingBy: keys.shape[1])
+    let rows = keys.pointer(as: Scalar.self) + batch * keys.strides[0] + head * keys.strides[1]
+    let (width, depth) = (Scalar.tileColumns, keys.shape[3])
+    for key in stride(from: range.lowerBound, to: range.upperBound, by: width) {
+        Scalar.transpose(
+            panels + key * depth, width, rows + key * keys.strides[2], keys.strides[2],
+            min(width, range.upperBound - key), depth)
     }
 }
 
@@ -113,7 +172,8 @@ func mapped<Scalar: KernelScalar>(
         case .normalized:
             read(into: out)
             for row in rows.indices {
-                normalize(out + (row - rows.lowerBound) * dimension, dimension)
+                let place = out + (row - rows.lowerBound) * dimension
+                Scalar.normalize(place, place, dimension)
             }
         case .linear:
             guard let linear else { return }
@@ -134,14 +194,6 @@ func mapped<Scalar: KernelScalar>(
     return result
 }
 
-private func normalize<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, _ count: Int) {
-    // In Double, so that the squares of large and small elements neither overflow nor vanish.
-    var squares = 0.0
-    for index in 0..<count { squares += Double(row[index]) * Double(row[index]) }
-    let norm = squares.squareRoot()
-    for index in 0..<count { row[index] = norm == 0 ? 0 : Scalar(Double(row[index]) / norm) }
-}
-
 /// Returns `[B, G, T, F]` with each block of so many rows transposed.
 func transposed<Scalar: KernelScalar>(_ rows: Tensor, inBlocksOf size: Int, as type: Scalar.Type) -> Tensor {
     let (headCount, length, featureCount) = (rows.shape[1], rows.shape[2], rows.shape[3])
@@ -155,14 +207,7 @@ func transposed<Scalar: KernelScalar>(_ rows: Tensor, inBlocksOf size: Int, as t
         let source =
             rows.pointer(as: Scalar.self) + batch * rows.strides[0] + head * rows.strides[1]
             + keys.lowerBound * rows.strides[2]
-        // Sixteen rows at a time: their cache lines are used up before they are lost, and a line is written whole.
-        for first in stride(from: 0, to: keys.count, by: 16) {
-            for feature in 0..<featureCount {
-                for key in first..<min(first + 16, keys.count) {
-                    out[feature * keys.count + key] = source[key * rows.strides[2] + feature]
-                }
-            }
-        }
+        Scalar.transpose(out, keys.count, source, rows.strides[2], keys.count, featureCount)
     }
     return result
 }
@@ -174,6 +219,12 @@ final class TileScratch<Scalar: KernelScalar> {
     let bias: UnsafeMutablePointer<Scalar>
     let keyFlags: UnsafeMutablePointer<Scalar>
     let zeros: UnsafeMutablePointer<Scalar>
+    /// `[rows]`: which keys a query sees, where those are neighbours; from the first to before the last.
+    let firstKeys: UnsafeMutablePointer<Int>
+    let lastKeys: UnsafeMutablePointer<Int>
+    /// `[rows]`: the same for a block of keys, counted from its first.
+    let begins: UnsafeMutablePointer<UInt32>
+    let ends: UnsafeMutablePointer<UInt32>
     /// `[rows, TileSize.keys]`: which keys a query sees, where the tile has mask code.
     let visible: UnsafeMutablePointer<Bool>
     /// `[rows]`: whether a query sees any key of the tile.
@@ -182,19 +233,26 @@ final class TileScratch<Scalar: KernelScalar> {
 
     init(rows: Int, width: Int) {
         storage = TensorStorage(byteCount: TileScratch.byteCount(rows: rows, width: width))
-        scores = storage.base.assumingMemoryBound(to: Scalar.self)
-        average = scores + rows * TileSize.keys
+        firstKeys = storage.base.assumingMemoryBound(to: Int.self)
+        lastKeys = firstKeys + rows
+        scores = UnsafeMutableRawPointer(lastKeys + rows).assumingMemoryBound(to: Scalar.self)
+        average = scores + TileScratch.scoreRows(rows) * TileSize.keys
         bias = average + rows * width
         keyFlags = bias + TileSize.keys
         zeros = keyFlags + TileSize.keys
         zeros.update(repeating: 0, count: width)
-        visible = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: Bool.self)
+        begins = UnsafeMutableRawPointer(zeros + width).assumingMemoryBound(to: UInt32.self)
+        ends = begins + rows
+        visible = UnsafeMutableRawPointer(ends + rows).assumingMemoryBound(to: Bool.self)
         seesKey = visible + rows * TileSize.keys
     }
 
+    /// A group of queries takes eight rows in the kernel.
+    private static func scoreRows(_ rows: Int) -> Int { max(8, rows) }
+
     static func byteCount(rows: Int, width: Int) -> Int {
-        (rows * TileSize.keys + rows * width + 2 * TileSize.keys + width) * Scalar.elementType.byteCount
-            + rows * (TileSize.keys + 1)
+        (scoreRows(rows) * TileSize.keys + rows * width + 2 * TileSize.keys + width) * Scalar.elementType.byteCount
+            + rows * (TileSize.keys + 1) + rows * (2 * 8 + 2 * 4)
     }
 }
 

@@ -16,6 +16,17 @@ struct TiledAttention<Scalar: KernelScalar> {
     let form: ScoreForm
     /// How the scores of each sequence come about.
     let paths: [ScorePath]
+    /// The mask, where it shows each query a run of neighbouring keys.
+    private let intervals: (any IntervalMaskRule)?
+    /// Whether nothing but scale and mask comes between product and softmax.
+    private let isPlainProduct: Bool
+    /// How many queries of a head are one thread's at a time: fewer than the largest tile has where the threads would lack work.
+    ///
+    /// A query's result has the same bits whatever queries it is computed beside.
+    private let queriesPerTile: Int
+    /// Whether each key-value head is one thread's as a whole, its keys packed just before they are read: where they stay in
+    /// the cache until then, and the heads occupy the threads.
+    let packsByHead: Bool
 
     // The form is the similarity's, unless queries and keys are mapped to its features already.
     init(
@@ -31,12 +42,26 @@ struct TiledAttention<Scalar: KernelScalar> {
         paths = (0..<shape.batchCount).map { [form = self.form] batch in
             ScorePath(form: form, shape: shape, queryCount: operation.queryCounts?[batch] ?? shape.queryCount)
         }
+        intervals = operation.mask.rule?.intervals
+        isPlainProduct = self.form.isProduct && operation.softCap == nil && operation.bias.rules.isEmpty
+
+        // Asked for once: it may change at any time.
+        let threadCount = ComputeThreads.count
+        let rowsPerItem = shape.batchCount * shape.headCount * shape.queryCount / (4 * threadCount)
+        queriesPerTile = min(
+            TileSize.queries, max(TileSize.fewestQueries, rowsPerItem / TileSize.queryStep * TileSize.queryStep))
+        let groupCount = shape.batchCount * shape.keyValueHeadCount
+        packsByHead =
+            self.form.isProduct && paths.allSatisfy { $0 == .packed }
+            && shape.keyCount * shape.keyDimension <= TileSize.cachedPanelElements
+            && (groupCount % threadCount == 0 || groupCount >= 8 * threadCount)
     }
 
     // MARK: - Output
 
     func run(_ request: AttentionRequest) -> AttentionResult {
-        let (output, rows, operands) = run(layout: queries.strides, outputType: queries.elementType)
+        let (output, rows, operands) = run(
+            layout: queries.strides, outputType: queries.elementType, keepsPanels: request.needsSecondPass)
         var result = AttentionResult(output: output)
         if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
         if request.needsSecondPass {
@@ -47,8 +72,10 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     /// Returns the output, laid out in the order of these strides, and what was computed on the way: the operands
     /// where any sequence has more than a few queries.
+    ///
+    /// The operands hold the packed keys, if there are any and `keepsPanels` says so.
     func run(
-        layout: [Int], outputType: ElementType
+        layout: [Int], outputType: ElementType, keepsPanels: Bool
     ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>?) {
         let output = emptyOutput(layout, outputType)
         let rows = RowStatistics<Scalar>(shape)
@@ -57,17 +84,30 @@ struct TiledAttention<Scalar: KernelScalar> {
             DecodeAttention(self, batches: decoded).run(into: output, rows)
             if decoded.count == shape.batchCount { return (output, rows, nil) }
         }
-        let operands = TileOperandBuffers(self)
-        let blockCount = blocks(of: shape.queryCount, by: TileSize.queries)
-        parallel(shape.batchCount * shape.headCount * blockCount) { item in
-            // From the last block down: under a causal mask it is the heaviest.
-            let block = blockCount - 1 - item % blockCount
-            let (batch, head) = (item / blockCount).quotientAndRemainder(dividingBy: shape.headCount)
-            if paths[batch] == .rows { return }
-            let queries = range(block, by: TileSize.queries, upTo: shape.queryCount)
-            attend(QueryTile(batch: batch, head: head, queries: queries), operands, rows, output)
+        let packsByHead = self.packsByHead && !keepsPanels
+        let operands = TileOperandBuffers(self, packsByHead: packsByHead)
+        let blockCount = blocks(of: shape.queryCount, by: queriesPerTile)
+        if packsByHead {
+            parallel(shape.batchCount * shape.keyValueHeadCount) { group in
+                let panels = operands.panels(ofGroup: group, shape)
+                for head in group * shape.groupSize..<(group + 1) * shape.groupSize {
+                    for block in 0..<blockCount { attend(tile(block, of: head), operands, panels, rows, output) }
+                }
+            }
+        } else {
+            parallel(shape.batchCount * shape.headCount * blockCount) { item in
+                // From the last block down: under a causal mask it is the heaviest.
+                let tile = tile(blockCount - 1 - item % blockCount, of: item / blockCount)
+                if paths[tile.batch] != .rows { attend(tile, operands, nil, rows, output) }
+            }
         }
         return (output, rows, operands)
+    }
+
+    private func tile(_ block: Int, of head: Int) -> QueryTile {
+        QueryTile(
+            batch: head / shape.headCount, head: head % shape.headCount,
+            queries: range(block, by: queriesPerTile, upTo: shape.queryCount))
     }
 
     /// The sequences with few queries, by their index in the batch.
@@ -86,14 +126,20 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     /// Averages the values for one block of queries of a head.
     private func attend(
-        _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ rows: RowStatistics<Scalar>, _ output: Tensor
+        _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ panels: TensorStorage?,
+        _ rows: RowStatistics<Scalar>, _ output: Tensor
     ) {
         let scratch = TileScratch<Scalar>(rows: tile.queries.count, width: shape.valueDimension)
-        // The pointers taken from it do not keep it alive.
-        defer { withExtendedLifetime(scratch) {} }
+        // The pointers taken from them do not keep them alive.
+        defer { withExtendedLifetime((scratch, panels)) {} }
         begin(tile, rows, scratch)
         for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
-            add(range(block, by: TileSize.keys, upTo: shape.keyCount), to: tile, operands, rows, scratch)
+            let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
+            if isPlainProduct, let visible = visibleRuns(of: tile, in: keys, scratch) {
+                addPlain(keys, visible, to: tile, operands, panels, rows, scratch)
+            } else {
+                add(keys, to: tile, operands, panels, rows, scratch)
+            }
         }
         finish(tile, rows, scratch, output)
     }
@@ -102,37 +148,100 @@ struct TiledAttention<Scalar: KernelScalar> {
     private func begin(_ tile: QueryTile, _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>) {
         let sink = operation.sinks.map { Scalar($0[tile.head]) } ?? -.infinity
         let first = rows.index(tile, shape)
-        for row in first..<first + tile.queries.count {
-            rows.maximum[row] = sink
-            rows.sum[row] = sink == -.infinity ? 0 : 1
-            rows.seesAnything[row] = false
+        let count = tile.queries.count
+        (rows.maximum + first).update(repeating: sink, count: count)
+        (rows.sum + first).update(repeating: sink == -.infinity ? 0 : 1, count: count)
+        (rows.seesAnything + first).update(repeating: false, count: count)
+        scratch.average.update(repeating: 0, count: count * shape.valueDimension)
+        guard let intervals else { return }
+        for row in 0..<count {
+            let visible = intervals.visibleKeys(batch: tile.batch, query: tile.queries.lowerBound + row)
+                .clamped(to: 0..<shape.keyCount)
+            scratch.firstKeys[row] = visible.lowerBound
+            scratch.lastKeys[row] = visible.upperBound
         }
-        scratch.average.update(repeating: 0, count: tile.queries.count * shape.valueDimension)
     }
+
+    // MARK: - Plain products
+
+    private enum VisibleRuns {
+        case nothing
+        case everything
+        /// Of each query what stands in the scratch, counted from the block's first key.
+        case runs
+    }
+
+    /// Returns what a tile of queries sees of a block of keys, or `nil` where that has to be asked pair by pair.
+    private func visibleRuns(
+        of tile: QueryTile, in keys: Range<Int>, _ scratch: TileScratch<Scalar>
+    ) -> VisibleRuns? {
+        guard intervals != nil else {
+            switch coverage(of: tile, keys: keys) {
+            case .empty: return .nothing
+            case .full: return .everything
+            case .partial: return nil
+            }
+        }
+        var (seesAny, seesAll) = (false, true)
+        for row in 0..<tile.queries.count {
+            let begin = min(max(scratch.firstKeys[row], keys.lowerBound), keys.upperBound)
+            let end = min(max(scratch.lastKeys[row], begin), keys.upperBound)
+            scratch.begins[row] = UInt32(truncatingIfNeeded: begin - keys.lowerBound)
+            scratch.ends[row] = UInt32(truncatingIfNeeded: end - keys.lowerBound)
+            if begin < end { seesAny = true }
+            if end - begin < keys.count { seesAll = false }
+        }
+        return seesAll ? .everything : seesAny ? .runs : .nothing
+    }
+
+    /// Takes a block of keys and values into the averages: scores, softmax and averages in one kernel.
+    private func addPlain(
+        _ keys: Range<Int>, _ visible: VisibleRuns, to tile: QueryTile, _ operands: TileOperandBuffers<Scalar>,
+        _ panels: TensorStorage?, _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>
+    ) {
+        if visible == .nothing { return }
+        let first = rows.index(tile, shape)
+        let isCut = visible == .runs
+        for row in 0..<tile.queries.count where !isCut || scratch.begins[row] < scratch.ends[row] {
+            rows.seesAnything[first + row] = true
+        }
+        attend(
+            to: keys, tile, operands, rows, scratch, withValues: true,
+            panels: operands.panels(tile, from: keys.lowerBound, panels, shape), isCut: isCut)
+    }
+
+    /// Carries the softmax and the averages on over a block of keys; without panels the scratch holds the scores.
+    private func attend(
+        to keys: Range<Int>, _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ rows: RowStatistics<Scalar>,
+        _ scratch: TileScratch<Scalar>, withValues: Bool, panels: UnsafePointer<Scalar>? = nil, isCut: Bool = false
+    ) {
+        let first = rows.index(tile, shape)
+        let (queryRows, queryStride) = operands.queryRows(tile, shape)
+        let (valueRows, valueStride) = operands.valueRows(tile, from: keys.lowerBound, shape)
+        Scalar.attend(
+            AttentionStep(
+                rows: tile.queries.count, keys: keys.count, depth: operands.featureCount, width: shape.valueDimension,
+                queries: queryRows, queryStride: queryStride, panels: panels, scale: Scalar(form.scale),
+                begins: isCut ? UnsafePointer(scratch.begins) : nil, ends: isCut ? UnsafePointer(scratch.ends) : nil,
+                values: withValues ? valueRows : nil, valueStride: valueStride, scores: scratch.scores,
+                scoreStride: TileSize.keys, averages: scratch.average, maxima: rows.maximum + first,
+                sums: rows.sum + first))
+    }
+
+    // MARK: - All others
 
     /// Takes a block of keys and values into the averages.
     private func add(
-        _ blockKeys: Range<Int>, to tile: QueryTile, _ operands: TileOperandBuffers<Scalar>,
+        _ blockKeys: Range<Int>, to tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ panels: TensorStorage?,
         _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>
     ) {
         guard let keyTile = keyTile(of: tile, in: blockKeys) else { return }
-        let keyCount = keyTile.keys.count
-        let width = shape.valueDimension
         let first = rows.index(tile, shape)
-        writeScores(tile, keyTile, operands, scratch)
-        for row in 0..<tile.queries.count {
-            let scores = scratch.scores + row * TileSize.keys
-            let newMaximum = max(rows.maximum[first + row], Scalar.maximum(scores, keyCount))
-            // A row with every key masked has maximum -∞, and -∞ - (-∞) is NaN: start such rows at 0.
-            let shift = newMaximum == -.infinity ? 0 : newMaximum
-            let sum = Scalar.expSum(scores, keyCount, shift: shift)
-            let correction = Scalar.exp(rows.maximum[first + row] - shift)
-            rows.sum[first + row] = rows.sum[first + row] * correction + sum
-            rows.maximum[first + row] = newMaximum
-            if scratch.seesKey[row] { rows.seesAnything[first + row] = true }
-            if correction != 1 { Scalar.scale(scratch.average + row * width, width, by: correction) }
-        }
-        addValues(tile, keyTile, operands, scratch)
+        writeScores(tile, keyTile, operands, scratch, panels)
+        for row in 0..<tile.queries.count where scratch.seesKey[row] { rows.seesAnything[first + row] = true }
+        let hidesNonFinite = !keyTile.masked.isEmpty && hasNonFinite(tile, keyTile, operands, scratch)
+        attend(to: keyTile.keys, tile, operands, rows, scratch, withValues: !hidesNonFinite)
+        if hidesNonFinite { addVisibleValues(tile, keyTile, operands, scratch) }
     }
 
     /// Divides the averages by the denominators, and writes them to the output.
@@ -141,45 +250,43 @@ struct TiledAttention<Scalar: KernelScalar> {
     ) {
         let width = shape.valueDimension
         let first = rows.index(tile, shape)
+        // What sees nothing has averages of 0, to be divided by anything but 0.
+        for row in first..<first + tile.queries.count where !rows.seesAnything[row] { rows.sum[row] = 1 }
+        let position =
+            tile.batch * output.strides[0] + tile.head * output.strides[1] + tile.queries.lowerBound * output.strides[2]
+        if output.elementType == Scalar.elementType {
+            Scalar.divideRows(
+                output.pointer(as: Scalar.self) + position, output.strides[2], scratch.average, width,
+                by: rows.sum + first, tile.queries.count, width)
+            return
+        }
+        // In place: a kernel's output may be its input here.
+        Scalar.divideRows(
+            scratch.average, width, scratch.average, width, by: rows.sum + first, tile.queries.count, width)
         for row in 0..<tile.queries.count {
-            let average = scratch.average + row * width
-            if rows.seesAnything[first + row] {
-                for index in 0..<width { average[index] /= rows.sum[first + row] }
-            }
-            let position =
-                tile.batch * output.strides[0] + tile.head * output.strides[1]
-                + (tile.queries.lowerBound + row) * output.strides[2]
-            write(average, width, to: output, at: position)
+            write(scratch.average + row * width, width, to: output, at: position + row * output.strides[2])
         }
     }
 
-    /// Adds the weighted values of a block of keys to the averages.
-    private func addValues(
+    /// Adds the weighted values of the keys that are seen: a masked one has weight 0, and 0 · NaN is NaN.
+    private func addVisibleValues(
         _ tile: QueryTile, _ keyTile: KeyTile, _ operands: TileOperandBuffers<Scalar>,
         _ scratch: TileScratch<Scalar>
     ) {
         let width = shape.valueDimension
-        let keyRange = keyTile.keys
-        let (rows, stride) = operands.valueRows(tile, from: keyRange.lowerBound, shape)
-        let whole = TileOperands(
-            out: scratch.average, outStride: width, a: UnsafePointer(scratch.scores), aStride: TileSize.keys,
-            b: rows, bStride: stride, rows: tile.queries.count, columns: width, depth: keyRange.count)
-        guard !keyTile.masked.isEmpty, hasNonFinite(rows, stride, keyRange.count, scratch) else {
-            Scalar.productAdd(whole)
-            return
-        }
-        // A masked key has weight 0, and 0 · NaN is NaN: add only the runs of keys that are seen.
+        let keyCount = keyTile.keys.count
+        let (rows, stride) = operands.valueRows(tile, from: keyTile.keys.lowerBound, shape)
         for row in 0..<tile.queries.count {
             let weights = scratch.scores + row * TileSize.keys
             let isVisible = scratch.visible + row * TileSize.keys
             var start = 0
-            while start < keyRange.count {
+            while start < keyCount {
                 if !isVisible[start] {
                     start += 1
                     continue
                 }
                 var end = start + 1
-                while end < keyRange.count && isVisible[end] { end += 1 }
+                while end < keyCount && isVisible[end] { end += 1 }
                 Scalar.productAdd(
                     TileOperands(
                         out: scratch.average + row * width, outStride: width, a: UnsafePointer(weights + start),
@@ -191,8 +298,10 @@ struct TiledAttention<Scalar: KernelScalar> {
     }
 
     private func hasNonFinite(
-        _ rows: UnsafePointer<Scalar>, _ stride: Int, _ count: Int, _ scratch: TileScratch<Scalar>
+        _ tile: QueryTile, _ keyTile: KeyTile, _ operands: TileOperandBuffers<Scalar>, _ scratch: TileScratch<Scalar>
     ) -> Bool {
+        let count = keyTile.keys.count
+        let (rows, stride) = operands.valueRows(tile, from: keyTile.keys.lowerBound, shape)
         // 0 · x is 0 for every finite x, and NaN for the others.
         Scalar.dotRows(
             TileOperands(
@@ -244,10 +353,10 @@ struct TiledAttention<Scalar: KernelScalar> {
     /// At the last stage it also notes which queries see any key and, where the tile has mask code, which keys.
     func writeScores(
         _ tile: QueryTile, _ keyTile: KeyTile, _ operands: TileOperandBuffers<Scalar>,
-        _ scratch: TileScratch<Scalar>, upTo stage: ScoreStage = .biased
+        _ scratch: TileScratch<Scalar>, _ panels: TensorStorage? = nil, upTo stage: ScoreStage = .biased
     ) {
         let keyRange = keyTile.keys
-        writeSimilarities(tile, keyRange, operands, scratch)
+        writeSimilarities(tile, keyRange, operands, scratch, panels)
         let scale = Scalar(form.scale)
         for row in 0..<tile.queries.count {
             let scores = scratch.scores + row * TileSize.keys
@@ -269,10 +378,17 @@ struct TiledAttention<Scalar: KernelScalar> {
 
     private func writeSimilarities(
         _ tile: QueryTile, _ keyRange: Range<Int>, _ operands: TileOperandBuffers<Scalar>,
-        _ scratch: TileScratch<Scalar>
+        _ scratch: TileScratch<Scalar>, _ panels: TensorStorage?
     ) {
         let (queryRows, queryStride) = operands.queryRows(tile, shape)
         let path = paths[tile.batch]
+        if path == .packed && form.isProduct {
+            Scalar.productPacked(
+                scratch.scores, TileSize.keys, nil, 0, queryRows, queryStride,
+                operands.panels(tile, from: keyRange.lowerBound, panels, shape),
+                Scalar.tileColumns * operands.featureCount, tile.queries.count, keyRange.count, operands.featureCount)
+            return
+        }
         let (keys, keyStride) =
             path == .packed
             ? operands.packedKeys(tile, from: keyRange.lowerBound, shape)
@@ -281,8 +397,7 @@ struct TiledAttention<Scalar: KernelScalar> {
             out: scratch.scores, outStride: TileSize.keys, a: queryRows, aStride: queryStride, b: keys,
             bStride: keyStride, rows: tile.queries.count, columns: keyRange.count, depth: operands.featureCount)
         switch form.operation {
-        case .product where path == .rows: Scalar.dotRows(product)
-        case .product: Scalar.product(product)
+        case .product: Scalar.dotRows(product)
         case .squaredDistance: Scalar.squaredDistance(product)
         case .absoluteDistance: Scalar.absoluteDistance(product)
         case .additive: Scalar.additive(product, weights: operands.additiveWeights)
@@ -401,10 +516,17 @@ enum ScorePath: Sendable {
 
 /// The sizes of a tile.
 enum TileSize {
-    /// A multiple of the kernels' rows of registers.
+    /// A multiple of the kernels' rows of registers; enough to read a block of keys and values from far away once for many.
     static let queries = 96
-    /// With the queries, a block of scores that stays in a second-level cache of 512 KiB.
+    /// The smallest tile that there is for the threads' sake.
+    static let fewestQueries = 24
+    /// Rows of registers.
+    static let queryStep = 6
+    /// Keys and values of 64 to 128 elements stay in a second-level cache of 512 KiB to 1 MiB while the queries pass by,
+    /// six at a time, whose scores stay in the first-level cache.
     static let keys = 512
+    /// The keys of a head that stay in a second-level cache from when they are packed to when they are read: 256 KiB.
+    static let cachedPanelElements = 64 << 10
     /// A tile that a mask shows in part is narrowed to a multiple of this.
     ///
     /// It is a multiple of two vectors, so that an element keeps its lane in sums: what is cut away had weight 0, and

@@ -208,6 +208,12 @@ public struct ScoreForm: Sendable {
         scaleTensor = scale
     }
 
+    /// Whether the scores are products of features.
+    var isProduct: Bool {
+        if case .product = operation { return true }
+        return false
+    }
+
     /// ``Similarity/score(query:key:)`` for each pair.
     public static let pairwise = ScoreForm(.pairwise)
 }

@@ -72,13 +72,19 @@ extension Tensor {
         let result = Tensor(uninitialized: shape, elementType: newType)
         var out = result.base
         if newType == elementType {
-            forEachRow { row in
-                if row.stride == 1 {
-                    out.copyMemory(from: row.base, byteCount: row.count * elementType.byteCount)
-                } else {
-                    copyStrided(row, to: out)
+            let start = out
+            let length = shape.last ?? 1
+            // Safe: each piece writes its own rows.
+            forEachPiece(of: elementCount / max(1, length), by: max(1, 32_768 / max(1, length))) { rows in
+                var out = start + rows.lowerBound * length * elementType.byteCount
+                forEachRow(in: rows) { row in
+                    if row.stride == 1 {
+                        out.copyMemory(from: row.base, byteCount: row.count * elementType.byteCount)
+                    } else {
+                        copyStrided(row, to: out)
+                    }
+                    out += row.count * elementType.byteCount
                 }
-                out += row.count * elementType.byteCount
             }
             return result
         }
@@ -127,11 +133,22 @@ extension Tensor {
     /// Calls `body` with each row along the last dimension, in row-major order.
     func forEachRow(_ body: (Row) -> Void) {
         guard elementCount > 0 else { return }
+        forEachRow(in: 0..<elementCount / (shape.last ?? 1), body)
+    }
+
+    /// Calls `body` with some of the rows along the last dimension, in row-major order.
+    func forEachRow(in rows: Range<Int>, _ body: (Row) -> Void) {
+        guard elementCount > 0 else { return }
         let last = rank - 1
         let (count, stride) = rank == 0 ? (1, 1) : (shape[last], strides[last])
         var indices = [Int](repeating: 0, count: max(0, last))
         var position = 0
-        while true {
+        var first = rows.lowerBound
+        for axis in indices.indices.reversed() {
+            (first, indices[axis]) = first.quotientAndRemainder(dividingBy: shape[axis])
+            position += indices[axis] * strides[axis]
+        }
+        for _ in rows {
             body(Row(base: base + position * elementType.byteCount, position: position, count: count, stride: stride))
             var axis = indices.count - 1
             while axis >= 0 {
@@ -142,14 +159,19 @@ extension Tensor {
                 indices[axis] = 0
                 axis -= 1
             }
-            if axis < 0 { return }
         }
     }
 
     private func copyStrided(_ row: Row, to out: UnsafeMutableRawPointer) {
-        let size = elementType.byteCount
-        for index in 0..<row.count {
-            (out + index * size).copyMemory(from: row.base + index * row.stride * size, byteCount: size)
+        func copy<Stored>(as type: Stored.Type) {
+            let (source, out) = (row.base.assumingMemoryBound(to: type), out.assumingMemoryBound(to: type))
+            for index in 0..<row.count { out[index] = source[index * row.stride] }
+        }
+        switch elementType.byteCount {
+        case 1: copy(as: UInt8.self)
+        case 2: copy(as: UInt16.self)
+        case 4: copy(as: UInt32.self)
+        default: copy(as: UInt64.self)
         }
     }
 

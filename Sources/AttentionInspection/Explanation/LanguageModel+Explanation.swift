@@ -23,8 +23,10 @@ extension LanguageModel {
         let text = try TokenizedText(
             sentence, tokenizer, contextLength: transformer?.configuration.contextLength ?? model.contextLength ?? .max)
         if let transformer {
+            // What is shown is decomposed and put together again, which takes the weights' own numbers.
             return try explanation(
-                by: transformer, of: text, target: target, options: options, willComputeEffect: willComputeEffect)
+                by: transformer.computing(with: .float32), of: text, target: target, options: options,
+                willComputeEffect: willComputeEffect)
         }
         return try explanation(
             byPlain: model, of: text, target: target, options: options, willComputeEffect: willComputeEffect)

@@ -8,7 +8,7 @@
 // The innermost loops of the package: one table of functions per instruction set, and the thread pool.
 //
 // Everything here works on memory that the caller owns, never allocates, starts no thread (but for
-// `sattn_parallel`) and cannot fail. Counts may be 0. Pointers need only their element's alignment, and an
+// `sattn_parallel` and what calls it) and cannot fail. Counts may be 0. Pointers need only their element's alignment, and an
 // output never overlaps an input unless it says "in place". Strides count elements, not bytes.
 //
 // Two promises hold for every version:
@@ -68,6 +68,33 @@ typedef struct {
     bool is_nesterov;
 } sattn_momentum;
 
+/// A block of queries and a block of keys and values of one head, and what the softmax has come to so far.
+typedef struct {
+    /// How many queries and keys there are, and how long queries and values are.
+    size_t rows, keys, depth, width;
+    /// Row r at queries + r * query_stride.
+    const float *queries;
+    size_t query_stride;
+    /// The keys as `product_packed` takes them, panel after panel; there is memory for the last one's whole width.
+    /// NULL where `scores` holds the scores already, with -∞ where a key is not seen.
+    const float *panels;
+    /// Multiplies each product of a query and a key.
+    float scale;
+    /// Which keys each query sees, from begins[r] to before ends[r], neither above `keys`. NULL is 0, and `keys`.
+    const uint32_t *begins, *ends;
+    /// Row r at values + r * value_stride; NULL where only the weights are asked for.
+    const float *values;
+    size_t value_stride;
+    /// Rows of at least `keys`, rounded up to a multiple of 64. Given scores have a row for each query, and their
+    /// weights take their place; else there are 8 rows, for use in between.
+    float *scores;
+    size_t score_stride;
+    /// Rows of `width`: Σ exp(score - maximum) · value.
+    float *averages;
+    /// For each query the largest score, and Σ exp(score - maximum).
+    float *maxima, *sums;
+} sattn_attention_tile;
+
 /// The kernels of one instruction set, in float32.
 ///
 /// A "tile" function computes, for r in 0..<rows and c in 0..<columns, over k in 0..<depth in ascending
@@ -118,6 +145,48 @@ typedef struct {
     ///   avx512   1,500  16 × 16, in four
     void (*transpose)(float *out, size_t out_stride, const float *x, size_t x_stride, size_t rows,
                       size_t columns);
+    /// A step of attention: takes a block of keys and values into the averages of some queries. A query that sees
+    /// none of the keys is left as it is. Bits are the same whatever queries stand beside one, and whatever keys
+    /// that it does not see; NaN and infinity in those, or in their values, reach nothing.
+    ///
+    /// Versions, with GFLOP/s for 96 queries, 512 keys, and queries and values of 32, 64 and 128 (Zen 5):
+    ///   scalar   12   15   16
+    ///   avx2    107  120  128  89 % of peak at 64
+    ///   avx512  226  247  256  91 %
+    /// At 64 a vector of scores takes 64 cycles of products, and 5 of exp. What brought avx512 there from 228: the
+    /// largest lane in four rounds instead of one after the other (230), all queries' maxima before the first exp,
+    /// and a table in exp (see avx512.c; 4.6 cycles instead of 5.8). Lost, or no gain: 12, 24 or 96 queries at a
+    /// time instead of 6 (within 2 %: the scores leave the first-level cache, and the panels stay in it), 256 keys
+    /// (-3 %) or 1,024 (0), 2ⁿ by adding to the exponent's bits instead of scalef (-2 %).
+    void (*attend)(const sattn_attention_tile *tile);
+    /// out[r * out_stride + c] = x[r * x_stride + c] · (1 / divisors[r]). `out` may be `x`.
+    void (*divide_rows)(float *out, size_t out_stride, const float *x, size_t x_stride, const float *divisors,
+                        size_t rows, size_t columns);
+    /// `product` with b turned, as the weights of a layer lie, for few rows:
+    ///
+    ///     out[r * out_stride + c] = start[r * start_stride + c] + Σ_k a[r * a_stride + k] · b[c * b_stride + k]
+    ///
+    /// `b` is stored as `type`, float32, float16 or bfloat16, of any alignment; `start` is as for `product_packed`.
+    /// The bits are those of `product` with b turned and decoded.
+    void (*product_transposed)(float *out, size_t out_stride, const float *start, size_t start_stride,
+                               const float *a, size_t a_stride, const void *b, sattn_weight_type type,
+                               size_t b_stride, size_t rows, size_t columns, size_t depth);
+    /// `transpose` of a matrix stored as `type`, float32, float16 or bfloat16, of any alignment.
+    void (*transpose_stored)(float *out, size_t out_stride, const void *x, sattn_weight_type type,
+                             size_t x_stride, size_t rows, size_t columns);
+    /// `product_packed` of bfloat16 numbers, with sums in float32. Numbers 2k and 2k + 1 of a row of `a`, and of a
+    /// column of b, make up a pair, in a word of a panel whose first number is the lower half: `panels` is the
+    /// transpose of b's columns, word by word. Adds to what `out` holds if `continues`.
+    ///
+    /// A sum goes through the pairs in ascending order, and in each through the second product first, with a rounding
+    /// after each. (With AVX-512 BF16, numbers below the normal ones count as 0.)
+    void (*product_packed_bfloat16)(float *out, size_t out_stride, bool continues, const uint16_t *a,
+                                    size_t a_stride, const uint32_t *panels, size_t panel_stride, size_t rows,
+                                    size_t columns, size_t pairs);
+    /// The same bits, for few rows, with `b` as it lies: its row c is column c of the product.
+    void (*product_transposed_bfloat16)(float *out, size_t out_stride, const uint16_t *a, size_t a_stride,
+                                        const uint16_t *b, size_t b_stride, size_t rows, size_t columns,
+                                        size_t pairs);
     /// op(a, b) = (a - b)²
     void (*squared_distance)(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
                              size_t b_stride, size_t rows, size_t columns, size_t depth);
@@ -176,6 +245,56 @@ typedef struct {
     void (*scale)(float *x, size_t count, float factor);
     /// In place x = cap · tanh(x / cap), for a finite cap other than 0; ±∞ becomes ±cap.
     void (*soft_cap)(float *x, size_t count, float cap);
+
+    // The way back through attention. A tile of scores has its keys along rows and its queries along columns, which
+    // lie side by side: `columns` is the stride.
+
+    /// out[r * columns + c] = x[r * x_stride + c] / divisors[r], dots[r] = Σ_c out[r * columns + c] · y[r * y_stride + c]
+    void (*divide_and_dot)(float *out, float *dots, const float *x, size_t x_stride, const float *y,
+                           size_t y_stride, const float *divisors, size_t rows, size_t columns);
+    /// In place x[r, c] = exp(factor · x[r, c] - shifts[c]).
+    void (*softmax_weights)(float *x, size_t rows, size_t columns, float factor, const float *shifts);
+    /// In place gradient[r, c] = weight[r, c] · (gradient[r, c] - deltas[c]).
+    void (*score_gradients)(float *gradient, const float *weight, size_t rows, size_t columns,
+                            const float *deltas);
+    /// In place x[r, c] = hidden unless begins[c] ≤ r < ends[c].
+    void (*keep_between)(float *x, size_t rows, size_t columns, const int32_t *begins, const int32_t *ends,
+                         float hidden);
+    /// In place out[r * out_stride + c] += Σ_k gradient[r * row_step + k * depth_step] · b[k * b_stride + c], in
+    /// ascending order of k. So one tile of gradients serves the sums over its rows and over its columns.
+    ///
+    /// Versions of this and the two below, with ns for 256 rows, 64 columns, depth 64 (Zen 5):
+    void (*product_gradient)(float *out, size_t out_stride, const float *gradient, size_t row_step,
+                             size_t depth_step, const float *b, size_t b_stride, size_t rows, size_t columns,
+                             size_t depth);
+    /// The same for gradient · (a[r * a_stride + c] - b[k * b_stride + c]).
+    ///
+    /// As fast as the product where subtractions have units of their own (Zen 5), else half as fast. As two products,
+    /// a · Σ gradient - Σ gradient · b, it would cancel: the gradients of a softmax's scores add up to 0.
+    void (*squared_distance_gradient)(float *out, size_t out_stride, const float *gradient, size_t row_step,
+                                      size_t depth_step, const float *a, size_t a_stride, const float *b,
+                                      size_t b_stride, size_t rows, size_t columns, size_t depth);
+    /// The same for gradient · sign(a[r * a_stride + c] - b[k * b_stride + c]).
+    ///
+    /// Lost in avx512: the sign by comparison instead of `vfixupimm` (5,300 against 3,800 ns for 64 rows), masked
+    /// additions instead of signs (6,900).
+    void (*absolute_distance_gradient)(float *out, size_t out_stride, const float *gradient, size_t row_step,
+                                       size_t depth_step, const float *a, size_t a_stride, const float *b,
+                                       size_t b_stride, size_t rows, size_t columns, size_t depth);
+    /// The way back through `additive`, but for the factor weights[f] of queries and keys. In place, for each pair
+    /// whose `gradient[key * query_count + query]` is not 0 (others are not read), with h = tanh(query[f] + key[f]):
+    ///
+    ///     query_sums[query, f] += gradient · (1 - h²)    key_sums[key, f] += gradient · (1 - h²)
+    ///     weight_sums[f] += gradient · h
+    ///
+    /// The sums have rows of `features`. Each runs over the others in ascending order, but for that of the weights.
+    ///
+    /// Versions, with ns for 64 queries, 64 keys, 64 features (Zen 5):
+    void (*additive_gradient)(float *query_sums, float *key_sums, float *weight_sums, const float *gradient,
+                              const float *queries, size_t query_stride, const float *keys, size_t key_stride,
+                              size_t query_count, size_t key_count, size_t features);
+    /// out = x / ‖x‖, and 0 where x is 0. The norm is a float64: squares neither overflow nor vanish. `out` may be `x`.
+    void (*normalize)(float *out, const float *x, size_t count);
 
     // Largest errors of the vector versions, in units of the last place: exp 1.0, tanh and silu 2.2, sigmoid
     // 2.4, gelu 5.1, gelu_tanh 1.7 above 0; below, where the error of its exponent counts as well, 2.6 as far
@@ -261,6 +380,37 @@ typedef struct {
     /// out = x rounded to the nearest bfloat16, ties to even; NaN is made quiet.
     void (*encode_bfloat16)(uint16_t *out, const float *x, size_t count);
 
+    // Products of activations with quantised weights, both as 8-bit integers. What is quantised is the activations,
+    // blocks of 32 at a time:  x = d·q, with q from -127 to 127.
+
+    /// Quantises `count` activations, a multiple of 32. For each block of 32:
+    ///
+    ///     scales[b] = max |x| / 127   quants = x · 127 / max |x|, rounded, ties to even
+    ///     sums[b] = scales[b] · Σ quants
+    ///
+    /// Where all are less than 2⁻¹⁰⁰ in magnitude, they count as 0. Where one is not finite the scale and the sum
+    /// are NaN, and all quants 0. Every version gives the same bits. 100 ns for 576 with 16 lanes.
+    void (*quantize)(int8_t *quants, float *scales, float *sums, const float *x, size_t count);
+    /// out[r * out_stride + c] = Σ_b (d[c, b] · scales[r, b]) · Σ_k n[c, k] · quants[r, k]  +  m[c, b] · sums[r, b]
+    ///
+    /// over blocks b of 32 in ascending order, and k over each, with weights d·n + m: m is -8d of Q4_0, and -128d of
+    /// Q8_0, whose numbers count from 0. NULL where an instruction set has no product of bytes that
+    /// is worth it. `depth` is a multiple of 32 and the stride of `quants`; that of `scales` and `sums` is depth / 32.
+    /// `weights` are panels from `sattn_pack_panel`, of any alignment, for `columns` rows of the matrix.
+    ///
+    /// The inner sums are exact, so that versions differ only in the rounding of the outer ones.
+    ///
+    /// Versions, with GOP/s for 512 rows, 1,536 columns, depth 576, and GB/s of weights for one row, 4,096 by 4,096, out of
+    /// the cache (Zen 5, one thread: peak 1,091 GOP/s, 42 GB/s); each for Q4_1, Q4_0 and Q8_0:
+    ///   scalar  the definition
+    ///   avx2    262 275 147   22.6 22.5 23.9   bytes of Q8_0 as two of 4 bits, whose products fit into 16
+    ///   vnni    769 758 737   40.1 43.1 42.3   4 rows × 3 panels; a single row one panel, fetched 8 KB ahead
+    /// Blocks of 6 × 2, 7 × 2 and 12 × 1 gave 759, 751 and 570 of Q4_1 where 4 × 3 gave 766. One row without fetching
+    /// ahead read 31.7 GB/s in single panels and 28.2 in threes; 1, 2 and 4 KB ahead gave from 31 to 34.
+    void (*quantized_product)(float *out, size_t out_stride, const int8_t *quants, const float *scales,
+                              const float *sums, const void *weights, sattn_weight_type type, size_t rows,
+                              size_t columns, size_t depth);
+
     // Steps of recurrent layers, for `count` units of one sequence. The gates of a unit lie `gate_stride` apart;
     // the sums that they are functions of come in their place.
 
@@ -270,8 +420,9 @@ typedef struct {
     ///
     /// Versions of this and the three below, with ns for 256 units (Zen 5):
     ///   scalar  7,390  2,680  4,500  125  the C library's exp and tanh
-    ///   avx2      521    283    376   85
-    ///   avx512    254    167    183   61
+    ///   avx2      432    283    354   85
+    ///   avx512    168    167    107   61  the gates of four vectors of units side by side; 225 and 160 one by one
+    /// Lost: an approximate reciprocal with one step of Newton's for the divisions (238), which are fast already.
     void (*lstm_cell)(float *gates, size_t gate_stride, const float *previous_cell, float *cell,
                       float *output, size_t count);
     /// The way back through `lstm_cell`: `gate_gradients`, of the sums, lie like the gates. `cell_gradient` comes
@@ -305,6 +456,22 @@ typedef struct {
     bool is_nesterov;
 } sattn_momentum_float64;
 
+/// `sattn_attention_tile` in float64.
+typedef struct {
+        size_t rows, keys, depth, width;
+        const double *queries;
+    size_t query_stride;
+            const double *panels;
+        double scale;
+        const uint32_t *begins, *ends;
+        const double *values;
+    size_t value_stride;
+            double *scores;
+    size_t score_stride;
+        double *averages;
+        double *maxima, *sums;
+} sattn_attention_tile_float64;
+
 /// The same operations in float64, in plain C: for checks and for whoever needs the digits.
 typedef struct {
     const char *name;
@@ -318,6 +485,12 @@ typedef struct {
     size_t tile_columns;
     void (*transpose)(double *out, size_t out_stride, const double *x, size_t x_stride, size_t rows,
                       size_t columns);
+    void (*attend)(const sattn_attention_tile_float64 *tile);
+    void (*divide_rows)(double *out, size_t out_stride, const double *x, size_t x_stride, const double *divisors,
+                        size_t rows, size_t columns);
+    void (*product_transposed)(double *out, size_t out_stride, const double *start, size_t start_stride,
+                               const double *a, size_t a_stride, const double *b, size_t b_stride, size_t rows,
+                               size_t columns, size_t depth);
     void (*squared_distance)(double *out, size_t out_stride, const double *a, size_t a_stride, const double *b,
                              size_t b_stride, size_t rows, size_t columns, size_t depth);
     void (*absolute_distance)(double *out, size_t out_stride, const double *a, size_t a_stride, const double *b,
@@ -330,6 +503,26 @@ typedef struct {
     double (*exp_sum)(double *x, size_t count, double shift);
     void (*scale)(double *x, size_t count, double factor);
     void (*soft_cap)(double *x, size_t count, double cap);
+    void (*divide_and_dot)(double *out, double *dots, const double *x, size_t x_stride, const double *y,
+                           size_t y_stride, const double *divisors, size_t rows, size_t columns);
+    void (*softmax_weights)(double *x, size_t rows, size_t columns, double factor, const double *shifts);
+    void (*score_gradients)(double *gradient, const double *weight, size_t rows, size_t columns,
+                            const double *deltas);
+    void (*keep_between)(double *x, size_t rows, size_t columns, const int32_t *begins, const int32_t *ends,
+                         double hidden);
+    void (*product_gradient)(double *out, size_t out_stride, const double *gradient, size_t row_step,
+                             size_t depth_step, const double *b, size_t b_stride, size_t rows, size_t columns,
+                             size_t depth);
+    void (*squared_distance_gradient)(double *out, size_t out_stride, const double *gradient, size_t row_step,
+                                      size_t depth_step, const double *a, size_t a_stride, const double *b,
+                                      size_t b_stride, size_t rows, size_t columns, size_t depth);
+    void (*absolute_distance_gradient)(double *out, size_t out_stride, const double *gradient, size_t row_step,
+                                       size_t depth_step, const double *a, size_t a_stride, const double *b,
+                                       size_t b_stride, size_t rows, size_t columns, size_t depth);
+    void (*additive_gradient)(double *query_sums, double *key_sums, double *weight_sums, const double *gradient,
+                              const double *queries, size_t query_stride, const double *keys, size_t key_stride,
+                              size_t query_count, size_t key_count, size_t features);
+    void (*normalize)(double *out, const double *x, size_t count);
     void (*exp)(double *out, const double *x, size_t count);
     void (*tanh)(double *out, const double *x, size_t count);
     void (*sigmoid)(double *out, const double *x, size_t count);
@@ -378,19 +571,62 @@ const sattn_kernels *sattn_kernels_named(const char *name);
 /// The float64 kernels.
 const sattn_kernels_float64 *sattn_kernels_float64_current(void);
 
+/// Whether this processor multiplies bfloat16 (AVX-512 BF16).
+bool sattn_has_bfloat16(void);
+
+/// Whether this processor multiplies signed and unsigned bytes (AVX-512 VNNI).
+bool sattn_has_int8(void);
+
+// MARK: - Peaks
+
+/// Runs chains of the fastest multiply-adds of float32 that this processor has, whatever ATTENTION_KERNELS says,
+/// without touching memory, and returns the operations done (two per multiply-add): to be timed. 0, and nothing
+/// done, where there are no vectors.
+size_t sattn_peak_float32(size_t rounds);
+/// As `sattn_peak_float32`, with products of bfloat16 added in float32; 0 where the processor has none.
+size_t sattn_peak_bfloat16(size_t rounds);
+/// As `sattn_peak_float32`, with products of bytes added in int32; 0 where the processor has none.
+size_t sattn_peak_int8(size_t rounds);
+/// Reads whole blocks of 512 bytes, and returns the sum of their 8-byte words: to be timed.
+uint64_t sattn_read(const void *source, size_t byte_count);
+
+// MARK: - Layout of quantised weights
+
+/// The bytes of a panel of 16 rows of `depth` weights, as many as the rows take: 0 for types without blocks.
+size_t sattn_panel_byte_count(sattn_weight_type type, size_t depth);
+
+/// Lays 16 rows of quantised weights out for `quantized_product`, or the 1 to 15 that there are, which rows of zeros
+/// follow. `source` holds the rows side by side; it needs no alignment.
+///
+/// A panel is depth / 32 blocks. Each has the scales of 16 rows, their minima (Q4_1), and then the numbers: four of
+/// row 0, the same four of row 1, and so on, so that a vector of 16 × 4 meets four activations, repeated. Numbers of
+/// 4 bits stay in pairs as they are, and bytes are made unsigned by adding 128.
+void sattn_pack_panel(void *panel, const void *source, sattn_weight_type type, size_t rows, size_t depth);
+
 // MARK: - Threads
 
 /// Calls body(context, i) once for each i in 0..<count, on the pool's threads and the caller's, and returns
 /// when all are done. Indices are claimed in ascending order, each by whoever is free.
 ///
-/// A call from inside a body, or while another caller has the pool, runs on its own thread alone: never a
-/// deadlock, never more threads than the pool has. (A call with one index takes no pool, so that a call from
-/// inside its body may.)
+/// A call from inside a body runs on its own thread alone: never a deadlock. So does one that finds another
+/// caller with the pool, of whose workers one stays out meanwhile: never more threads than the pool has, as long
+/// as there are no more callers. (A call with one index takes no pool, so that a call from inside its body may.)
 ///
-/// The first call that needs them starts the threads. They spin for 30 µs after each call and then sleep: a
-/// call that finds them awake costs about 0.1 µs, one that wakes a thread 6 µs. After a fork without exec the
-/// child must not call this.
+/// The first call that needs them starts the threads. They spin for 30 µs after each call and then sleep, at no
+/// cost. A call that finds them awake costs about 0.2 µs, one that wakes a thread 7 µs. Two callers with 32 ms of work
+/// for one thread each took 33 to 40 ms on two processors, and 40 to 48 with the worker in between (Zen 5). After a
+/// fork without exec the child must not call this.
 void sattn_parallel(size_t count, void *context, void (*body)(void *context, size_t index));
+
+/// Calls body(context, step, item) once for each step in 0..<step_count and each item in 0..<item_count, on the
+/// threads of `sattn_parallel`: the items of a step in any order, and none before all of the step before are
+/// done. A thread takes the same items in every step, as long as all keep pace, so that what an item reads in
+/// each step stays in the cache of its core; items beyond 64 are taken in 64 groups.
+///
+/// A step costs 0.05 µs more than its items, a call of `sattn_parallel` for each 0.2 µs (Zen 5, two threads).
+/// Who waits for another thread spins for 30 µs, and then sleeps for as long again and again.
+void sattn_parallel_steps(size_t step_count, size_t item_count, void *context,
+                          void (*body)(void *context, size_t step, size_t item));
 
 /// How many threads `sattn_parallel` uses, the caller's included. At first what the process may use (its
 /// affinity and its control group's quota, rounded up), or ATTENTION_THREADS.

@@ -53,7 +53,7 @@ public enum TrainingRunError: Error, CustomStringConvertible {
     /// What went wrong, where, and what to try.
     public var description: String {
         switch self {
-        case .invalidSettings(let reason): return "The training cannot be made: \(reason)."
+        case .invalidSettings(let reason): return "The training cannot be made: \(reason.withoutFullStop)."
         case .folderHasRun(let path):
             return "'\(path)' holds a training run already. Go on with it with --resume, or name another folder."
         case .differs(let path, let differences):
@@ -61,9 +61,10 @@ public enum TrainingRunError: Error, CustomStringConvertible {
             return "The run in '\(path)' cannot be resumed with other settings:\n\(list.joined(separator: "\n"))\n"
                 + "Leave them out to go on as it was, or name another folder to begin anew."
         case .unreadableRun(let path, let reason):
-            return "The run's description '\(path)' cannot be used: \(reason). Begin anew in another folder."
+            return "The run's description '\(path)' cannot be used: \(reason.withoutFullStop). "
+                + "Begin anew in another folder."
         case .unusableFolder(let path, let reason):
-            return "The folder '\(path)' cannot be used: \(reason). Name another."
+            return "The folder '\(path)' cannot be used: \(reason.withoutFullStop). Name another."
         case .corpus(let error): return error.description
         case .corpusTooShort(let tokenCount, let needed, let contextLength):
             return "The corpus has \(tokenCount) tokens, but one window of context \(contextLength) needs \(needed). "

@@ -256,17 +256,18 @@ extension RecurrentLayer {
         }
         return (
             outputs,
-            RecurrentState(
-                hidden: Tensor.stacked(finalHidden), cell: cell.hasCell ? Tensor.stacked(finalCells) : nil)
+            RecurrentState(hidden: Tensor.parts(finalHidden), cell: cell.hasCell ? Tensor.parts(finalCells) : nil)
         )
     }
 
     private func requireShapes(of state: RecurrentState, batchCount: Int) {
-        let wanted = zeroState(batchCount: batchCount)
+        let count = configuration.layerCount * configuration.direction.count
+        let hidden = [count, batchCount, configuration.stateDimension]
+        let cells = cell.hasCell ? [count, batchCount, configuration.hiddenDimension] : nil
         require(
-            state.hidden.shape == wanted.hidden.shape && state.cell?.shape == wanted.cell?.shape,
-            "The state is \(state.hidden.shape), its cell \(state.cell?.shape ?? []), not \(wanted.hidden.shape) and "
-                + "\(wanted.cell?.shape ?? []).")
+            state.hidden.shape == hidden && state.cell?.shape == cells,
+            "The state is \(state.hidden.shape), its cell \(state.cell?.shape ?? []), not \(hidden) and \(cells ?? [])."
+        )
     }
 
     // MARK: - Parameters
@@ -295,6 +296,11 @@ extension RecurrentLayer {
 extension Tensor {
     /// One of the tensors that lie along the first dimension.
     fileprivate func part(_ index: Int) -> Tensor {
-        slice(axis: 0, range: index..<index + 1).removing(axis: 0)
+        shape[0] == 1 ? reshaped(to: Array(shape[1...])) : slice(axis: 0, range: index..<index + 1).removing(axis: 0)
+    }
+
+    /// Tensors along a new first dimension; one alone is not copied.
+    fileprivate static func parts(_ tensors: [Tensor]) -> Tensor {
+        tensors.count == 1 ? tensors[0].reshaped(to: [1] + tensors[0].shape) : stacked(tensors)
     }
 }

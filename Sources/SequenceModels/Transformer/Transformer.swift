@@ -26,7 +26,7 @@ public struct Transformer: Layer {
     public var encoder: TransformerStack?
     /// The layers of the model itself, and the norm after the last.
     public var stack: TransformerStack
-    private var untiedOutput: WeightMatrix?
+    var untiedOutput: WeightMatrix?
 
     /// Creates a model from its weights.
     ///

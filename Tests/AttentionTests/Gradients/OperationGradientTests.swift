@@ -119,13 +119,18 @@ import Testing
         var bytes: [UInt8] = []
         for row in [first, second] { bytes += [0x00, 0x3C] + row.map(UInt8.init(bitPattern:)) }
         let owner = Bytes(bytes)
-        let matrix = WeightMatrix(
-            sharing: UnsafeRawBufferPointer(owner.buffer), owner: owner, rowCount: 2, columnCount: 32, format: .q80)
-        #expect(matrix.tensor == nil)
         let x = Tensor((0..<32).map { Float($0) }, shape: [1, 32]).tracked()
-        let gradient = matmul(x, matrix).gradients(of: [x], seed: Tensor([2, -3] as [Float], shape: [1, 2]))[0]
+        let seed = Tensor([2, -3] as [Float], shape: [1, 2])
         let expected: [Float] = zip(first, second).map { 2 * Float($0) - 3 * Float($1) }
-        #expect(gradient.floats == expected)
+        // Where gradients are recorded, nothing is rounded to integers.
+        for arithmetic in WeightMatrix.Arithmetic.allCases {
+            let matrix = WeightMatrix(
+                sharing: UnsafeRawBufferPointer(owner.buffer), owner: owner, rowCount: 2, columnCount: 32, format: .q80,
+                arithmetic: arithmetic)
+            #expect(matrix.tensor == nil)
+            #expect(matmul(x, matrix).gradients(of: [x], seed: seed)[0].floats == expected)
+            #expect(matmul(x, [matrix, matrix])[1].gradients(of: [x], seed: seed)[0].floats == expected)
+        }
     }
 
     @Test func `dropout, which drops the same elements on the way back`() {

@@ -13,6 +13,17 @@ private func parallel(_ count: Int, _ body: @escaping Body) {
     }
 }
 
+private typealias StepBody = @Sendable (_ step: Int, _ item: Int) -> Void
+
+private func parallelSteps(_ stepCount: Int, items: Int, _ body: @escaping StepBody) {
+    // Safe: as above.
+    withUnsafePointer(to: body) { body in
+        sattn_parallel_steps(stepCount, items, UnsafeMutableRawPointer(mutating: body)) { context, step, item in
+            context?.assumingMemoryBound(to: StepBody.self).pointee(step, item)
+        }
+    }
+}
+
 /// Counts, by index, under a lock.
 private final class Visits: @unchecked Sendable {
     private let lock = NSLock()
@@ -53,6 +64,32 @@ private struct Tallies: @unchecked Sendable {
                 parallel(count) { visits.visit($0) }
                 #expect(visits.all.allSatisfy { $0 == 1 })
             }
+        }
+    }
+
+    @Test(arguments: [1, 2, 3, 8])
+    func `goes through steps one after the other`(threads: Int) {
+        with(threads: threads) {
+            for (steps, items) in [(0, 3), (3, 0), (1, 1), (5, 1), (200, 2), (50, 7), (7, 131)] {
+                let visits = Visits(count: steps * items)
+                let early = Visits(count: max(1, steps))
+                parallelSteps(steps, items: items) { step, item in
+                    if step > 0, visits.all[(step - 1) * items..<step * items].contains(0) { early.visit(step) }
+                    visits.visit(step * items + item)
+                }
+                #expect(visits.all.allSatisfy { $0 == 1 }, "\(steps) steps of \(items)")
+                #expect(early.all.allSatisfy { $0 == 0 }, "\(steps) steps of \(items)")
+            }
+        }
+    }
+
+    @Test func `goes through steps alone where another call has the pool`() {
+        with(threads: 2) {
+            let visits = Visits(count: 2 * 30)
+            parallel(2) { index in
+                parallelSteps(10, items: 3) { step, item in visits.visit((index * 10 + step) * 3 + item) }
+            }
+            #expect(visits.all.allSatisfy { $0 == 1 })
         }
     }
 
@@ -135,6 +172,37 @@ private struct Tallies: @unchecked Sendable {
         }
         sattn_set_thread_count(former)
         #expect(visits.all.allSatisfy { $0 == 800 })
+    }
+
+    @Test func `a worker leaves its place to a caller beside the pool`() {
+        with(threads: 2) {
+            let (asked, started, done) = (
+                DispatchSemaphore(value: 0), DispatchSemaphore(value: 0), DispatchSemaphore(value: 0)
+            )
+            let isBeside = Visits(count: 1)
+            let beside = Thread {
+                asked.wait()
+                parallel(2) { index in
+                    guard index == 0 else { return }
+                    isBeside.visit(0)
+                    started.signal()
+                    _ = done.wait(timeout: .now() + 20)
+                }
+            }
+            beside.start()
+            let caller = pthread_self()
+            let byWorker = Visits(count: 1)
+            parallel(2_000) { index in
+                if index == 0 {
+                    asked.signal()
+                    _ = started.wait(timeout: .now() + 20)
+                }
+                if isBeside.all[0] == 1 && pthread_equal(pthread_self(), caller) == 0 { byWorker.visit(0) }
+            }
+            done.signal()
+            // It may have claimed one index before the other caller came.
+            #expect(byWorker.all[0] <= 1)
+        }
     }
 
     @Test func `takes from one to 512 threads`() {

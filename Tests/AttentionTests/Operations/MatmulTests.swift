@@ -108,6 +108,85 @@ import Testing
                 == bits(together.slice(axis: 0, range: 2..<9)))
     }
 
+    private static let quantizedFormats = WeightMatrix.Format.allCases.filter(\.isQuantized)
+
+    @Test func `integers are used where they were asked for and can be`() {
+        var (matrix, _) = weights(.q41, rowCount: 3, columnCount: 32, seed: 1)
+        #expect(matrix.usedArithmetic == .float32)
+        matrix.arithmetic = .int8
+        #expect(matrix.usedArithmetic == (KernelInfo.name == "neon" ? .float32 : .int8))
+        for format in [WeightMatrix.Format.float32, .float16, .bfloat16] {
+            var (matrix, _) = weights(format, rowCount: 3, columnCount: 32, seed: 1)
+            matrix.arithmetic = .int8
+            #expect(matrix.usedArithmetic == .float32)
+        }
+    }
+
+    // 1,000 rows are several pieces for the threads, 530 outputs several items and a part of a panel.
+    @Test(arguments: quantizedFormats, [1, 7, 1000])
+    func `integers are off by the rounding of activations`(format: WeightMatrix.Format, rowCount: Int) {
+        var (matrix, numbers) = weights(format, rowCount: 530, columnCount: 576, seed: 126, misaligned: true)
+        matrix.arithmetic = .int8
+        var random = SeededGenerator(seed: 127)
+        let x = random.operand([rowCount, 576])
+        let (inputs, found) = (x.doubles, matmul(x, matrix).doubles)
+        for row in [0, rowCount / 2, rowCount - 1] {
+            // A step is 1/127 of the largest, and errors, up to half of it, have a deviation of a step by √12.
+            let step = inputs[row * 576..<(row + 1) * 576].reduce(0) { max($0, abs($1)) } / 127
+            for output in 0..<530 {
+                var (sum, squares) = (0.0, 0.0)
+                for column in 0..<576 {
+                    let weight = numbers[output * 576 + column]
+                    sum += inputs[row * 576 + column] * weight
+                    squares += weight * weight
+                }
+                #expect(abs(found[row * 530 + output] - sum) < 6 * step * (squares / 12).squareRoot())
+            }
+        }
+    }
+
+    @Test(arguments: quantizedFormats)
+    func `contract 5: bits of integer products depend neither on batch nor threads nor company`(
+        format: WeightMatrix.Format
+    ) {
+        let before = ComputeThreads.count
+        defer { ComputeThreads.count = before }
+        var (matrix, _) = weights(format, rowCount: 530, columnCount: 96, seed: 128)
+        var (other, _) = weights(.q80, rowCount: 37, columnCount: 96, seed: 129)
+        matrix.arithmetic = .int8
+        other.arithmetic = .int8
+        var random = SeededGenerator(seed: 130)
+        let x = random.operand([257, 96])
+        let expected = (bits(matmul(x, matrix)), bits(matmul(x, other)))
+        for count in [1, 2, 3, 5] {
+            ComputeThreads.count = count
+            #expect(bits(matmul(x, matrix)) == expected.0)
+            let both = matmul(x, [matrix, other])
+            #expect(bits(both[0]) == expected.0 && bits(both[1]) == expected.1)
+            for row in [0, 1, 100, 256] {
+                let alone = matmul(x.slice(axis: 0, range: row..<row + 1), [other, matrix])
+                #expect(bits(alone[0])[...] == expected.1[row * 37 * 4..<(row + 1) * 37 * 4])
+                #expect(bits(alone[1])[...] == expected.0[row * 530 * 4..<(row + 1) * 530 * 4])
+            }
+        }
+    }
+
+    @Test func `several products are what each one is`() {
+        let (first, _) = weights(.q41, rowCount: 37, columnCount: 96, seed: 131)
+        var (second, _) = weights(.q80, rowCount: 5, columnCount: 96, seed: 132)
+        second.arithmetic = .int8
+        var random = SeededGenerator(seed: 133)
+        let x = random.operand([2, 3, 96])
+        let products = matmul(x, [first, second])
+        #expect(products.map(\.shape) == [[2, 3, 37], [2, 3, 5]])
+        #expect(bits(products[0]) == bits(matmul(x, first)) && bits(products[1]) == bits(matmul(x, second)))
+        #expect(matmul(x, [WeightMatrix]()).isEmpty)
+        #expect(matmul(Tensor(zeros: [0, 96]), [second])[0].shape == [0, 5])
+        let bias = random.operand([5])
+        #expect(bits(matmul(x, second, bias: bias)) == bits(products[1] + bias))
+        #expect(bits(matmul(x.converted(to: .float64), second)) == bits(products[1]))
+    }
+
     @Test(arguments: WeightMatrix.Format.allCases)
     func `rows and their mean are the decoded weights`(format: WeightMatrix.Format) {
         // More rows than a block of the mean's sum has.
@@ -151,5 +230,69 @@ import Testing
         let empty = matmul(Tensor(zeros: [3, 0]), WeightMatrix(Tensor(zeros: [5, 0])))
         #expect(empty.shape == [3, 5])
         #expect(empty.floats.allSatisfy { $0 == 0 })
+    }
+
+    // Few rows are multiplied by weights as they lie, more by packed ones, in one block of rows or in several.
+    @Test(arguments: [WeightMatrix.Format.float32, .float16, .bfloat16])
+    func `a row's bits do not depend on how many rows there are`(format: WeightMatrix.Format) {
+        for columns in [300, 67] {
+            let (matrix, _) = weights(format, rowCount: 71, columnCount: columns, seed: 131, misaligned: true)
+            var random = SeededGenerator(seed: 132)
+            let x = random.operand([131, columns])
+            let bias = random.operand([71])
+            for input in [x, x.converted(to: .bfloat16)] {
+                let together = matmul(input, matrix, bias: bias)
+                for rows in [0..<1, 3..<5, 17..<42, 20..<120] {
+                    let part = matmul(input.slice(axis: 0, range: rows), matrix, bias: bias)
+                    #expect(bits(part) == bits(together.slice(axis: 0, range: rows)))
+                }
+                // The tensor of the same weights, recorded or not, in whatever type they are.
+                let tensor = matrix.rows(Array(0..<71))
+                if input.elementType == .float32 {
+                    #expect(bits(linear(input, weight: tensor, bias: bias)) == bits(together))
+                }
+            }
+        }
+    }
+
+    @Test func `bfloat16 times bfloat16 is bfloat16, summed in float32`() {
+        var random = SeededGenerator(seed: 133)
+        for (rows, outputs, columns) in [
+            (1, 37, 67), (5, 131, 64), (53, 271, 1031), (101, 3, 2), (2, 5, 0), (31, 7, 0),
+        ] {
+            let x = random.operand([rows, columns]).converted(to: .bfloat16)
+            let weight = random.operand([outputs, columns]).converted(to: .bfloat16)
+            let bias = random.operand([outputs])
+            let product = linear(x, weight: weight, bias: bias)
+            #expect(product.elementType == .bfloat16 && product.shape == [rows, outputs])
+            #expect(bits(matmul(x, WeightMatrix(weight), bias: bias)) == bits(product))
+            let exact = linear(
+                x.converted(to: .float64), weight: weight.converted(to: .float64), bias: bias.converted(to: .float64))
+            let (found, expected) = (product.doubles, exact.doubles)
+            for index in found.indices {
+                // Half a unit of bfloat16, and float32's own error beside it.
+                let allowed = expected[index].magnitude * 0x1p-8 + Double(columns + 1) * 0x1p-22
+                #expect(abs(found[index] - expected[index]) <= allowed)
+            }
+            let former = ComputeThreads.count
+            defer { ComputeThreads.count = former }
+            for threads in [1, 3] {
+                ComputeThreads.count = threads
+                #expect(bits(linear(x, weight: weight, bias: bias)) == bits(product), "contract 5")
+            }
+            // A view that begins in the middle of a pair.
+            let wider = Tensor.concatenated(
+                [
+                    Tensor(zeros: [1], elementType: .float32),
+                    x.converted(to: .float32)
+                        .reshaped(to: [rows * columns]),
+                ], axis: 0
+            ).converted(to: .bfloat16)
+            let view = wider.slice(axis: 0, range: 1..<rows * columns + 1).reshaped(to: [rows, columns])
+            #expect(bits(linear(view, weight: weight, bias: bias)) == bits(product))
+        }
+        let (x, weight) = (random.operand([3, 5]), random.operand([7, 5]))
+        let tracked = linear(x.converted(to: .bfloat16), weight: weight.converted(to: .bfloat16).tracked())
+        #expect(tracked.elementType == .float32)
     }
 }

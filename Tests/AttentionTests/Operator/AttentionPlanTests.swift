@@ -114,8 +114,8 @@ import Testing
                 let operation = AttentionOperation(
                     similarity: measure.similarity(for: sizes), mask: .causal(offset: keyCount - queryCount))
                 let once = plan(operation, queryCount: queryCount, keyCount: keyCount)
-                // Scores, averages, a row of biases and of flags; which keys each query sees.
-                let tileByteCount = 4 * (96 * 512 + 96 + 2 * 512 + 1) + 96 * 513
+                // Scores, averages, a row of biases and of flags; which keys each query sees, pair by pair and in bounds.
+                let tileByteCount = 4 * (96 * 512 + 96 + 2 * 512 + 1) + 96 * (513 + 24)
                 #expect(
                     once.extraByteCount
                         <= 4 * (2 * queryCount + keyCount) + queryCount + once.threadCount * tileByteCount)

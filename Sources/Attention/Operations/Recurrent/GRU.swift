@@ -87,103 +87,133 @@ private struct GRUPass {
         let rowCount = schedule.rowCount
         let input = x.operand(as: type)
         let parameters = weights.converted(as: type)
-        let gates = inputSums(input, weight: parameters.input, bias: biasOfSums(parameters, as: type), as: type)
-        let gate = gates.pointer(as: Scalar.self)
+        // What the way back needs of every step is kept where there is one.
+        let keepsAll = isRecorded(operands)
+        let division = StepDivision(
+            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: 3 * units * (units + input.shape[1]))
+        let gates = InputSums<Scalar>(
+            input, weight: parameters.input, bias: biasOfSums(parameters, as: type), gateCount: 3, schedule: schedule,
+            isReverse: isReverse, keepsAll: keepsAll, division: division)
         let sums =
-            options.needsSums && isRecorded(operands)
-            ? Tensor(uninitialized: gates.shape, elementType: Scalar.elementType) : nil
+            options.needsSums && keepsAll
+            ? Tensor(uninitialized: gates.sums.shape, elementType: Scalar.elementType) : nil
         let sum = sums?.pointer(as: Scalar.self)
         let results = Tensor(
             uninitialized: [(rowCount + schedule.batchCount) * units], elementType: Scalar.elementType)
         let output = results.pointer(as: Scalar.self)
-        let resetTerms = Tensor(uninitialized: [rowCount, units], elementType: Scalar.elementType)
-        let resetTerm = resetTerms.pointer(as: Scalar.self)
+        let resetTerms = StepVectors<Scalar>(width: units, schedule: schedule, keepsAll: keepsAll)
         let hidden = StateHistory<Scalar>(
             initial: initialHidden.operand(as: type), final: output + rowCount * units, schedule: schedule,
-            isReverse: isReverse)
-        let recurrence = StepMatrix<Scalar>(
-            transposed: parameters.hidden, gateCount: 3, stepCount: schedule.rowCounts.count)
+            isReverse: isReverse, keepsAll: keepsAll)
+        let stepCount = schedule.rowCounts.count
+        let recurrence = StepMatrix<Scalar>(transposed: parameters.hidden, gateCount: 3, stepCount: stepCount)
         let newBias = options.resetsAfterProduct ? parameters.hiddenBias : nil
         let newBiases = newBias.map { UnsafePointer($0.pointer(as: Scalar.self)) + 2 * units }
+        let steps = schedule.steps(isReverse: isReverse)
 
-        func activate(_ activation: RecurrentActivation, _ place: Int, _ count: Int) {
-            if let sum { (sum + place).update(from: gate + place, count: count) }
-            if let clip = options.clip { Attention.clip(gate + place, count: count, to: Scalar(clip)) }
-            activation.apply(to: gate + place, count: count)
+        func activate(
+            _ activation: RecurrentActivation, _ step: Int, _ gate: UnsafeMutablePointer<Scalar>, _ place: Int,
+            _ count: Int
+        ) {
+            let x = gate + place
+            if let sum { (sum + schedule.starts[step] * 3 * units + place).update(from: x, count: count) }
+            if let clip = options.clip { Attention.clip(x, count: count, to: Scalar(clip)) }
+            activation.apply(to: x, count: count)
         }
+        /// Adds the product with the state, or with what was reset of it, to the sums of one gate.
         func multiply(
-            _ index: Int, _ source: UnsafePointer<Scalar>, start: Int, rowCount: Int, _ block: Range<Int>
+            _ index: Int, _ source: UnsafePointer<Scalar>, into gate: UnsafeMutablePointer<Scalar>, _ rows: Range<Int>,
+            _ block: Range<Int>
         ) {
             recurrence.multiply(
-                gate: index, source + start * units, stride: units, rows: rowCount, columns: block,
-                into: gate + (start * 3 + index) * units + block.lowerBound, stride: 3 * units, isAccumulating: true)
+                gate: index, source + rows.lowerBound * units, stride: units, rows: rows.count, columns: block,
+                into: gate + (rows.lowerBound * 3 + index) * units + block.lowerBound, stride: 3 * units,
+                isAccumulating: true)
         }
         /// h' = (1 - z) ⊙ n + z ⊙ h
-        func blend(_ row: Int, _ block: Range<Int>) {
-            let place = row * units + block.lowerBound
+        func blend(_ step: Int, _ row: Int, _ gate: UnsafePointer<Scalar>, _ block: Range<Int>) {
             let updateGate = gate + row * 3 * units + units + block.lowerBound
             let candidate = updateGate + units
+            let previous = hidden.previous(step) + row * units + block.lowerBound
+            let out = output + (schedule.starts[step] + row) * units + block.lowerBound
             for index in 0..<block.count {
-                output[place + index] =
-                    candidate[index] + updateGate[index] * (hidden.previous[place + index] - candidate[index])
+                out[index] = candidate[index] + updateGate[index] * (previous[index] - candidate[index])
             }
         }
-        for step in schedule.steps(isReverse: isReverse) {
-            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
-            forEachBlock(units: units, rows: count) { block, rows in
-                let start = first + rows.lowerBound
-                for index in 0..<2 { multiply(index, hidden.previous, start: start, rowCount: rows.count, block) }
+        /// The gates, and all that follows where the reset gate acts after the product.
+        func updateGates(_ index: Int, _ item: Int) {
+            let step = steps[index]
+            let rows = division.rows(item, of: schedule.rowCounts[step])
+            let (gate, previous, resetTerm) = (gates.place(step, index), hidden.previous(step), resetTerms.place(step))
+            let out = output + schedule.starts[step] * units
+            for block in division.unitBlocks(item, of: units) {
+                gates.make(step, index, units: block, rows: rows)
+                for index in 0..<2 { multiply(index, previous, into: gate, rows, block) }
                 if options.resetsAfterProduct {
                     if let newBiases {
-                        for row in start..<start + rows.count {
+                        for row in rows {
                             (resetTerm + row * units + block.lowerBound).update(
                                 from: newBiases + block.lowerBound, count: block.count)
                         }
                     }
                     recurrence.multiply(
-                        gate: 2, hidden.previous + start * units, stride: units, rows: rows.count, columns: block,
-                        into: resetTerm + start * units + block.lowerBound, stride: units,
+                        gate: 2, previous + rows.lowerBound * units, stride: units, rows: rows.count, columns: block,
+                        into: resetTerm + rows.lowerBound * units + block.lowerBound, stride: units,
                         isAccumulating: newBiases != nil)
                 }
                 for row in rows {
-                    let gatePlace = (first + row) * 3 * units + block.lowerBound
+                    let place = row * units + block.lowerBound
+                    let gatePlace = row * 3 * units + block.lowerBound
                     if options.isUsual {
-                        let place = (first + row) * units + block.lowerBound
                         Scalar.gruCell(
                             gates: gate + gatePlace, gateStride: units, terms: resetTerm + place,
-                            previous: hidden.previous + place, output: output + place, count: block.count)
+                            previous: previous + place, output: out + place, count: block.count)
                         continue
                     }
-                    activate(options.gateActivation, gatePlace, block.count)
-                    activate(options.gateActivation, gatePlace + units, block.count)
-                    let place = (first + row) * units + block.lowerBound
+                    activate(options.gateActivation, step, gate, gatePlace, block.count)
+                    activate(options.gateActivation, step, gate, gatePlace + units, block.count)
                     let (resetGate, candidate) = (gate + gatePlace, gate + gatePlace + 2 * units)
                     guard options.resetsAfterProduct else {
                         for index in 0..<block.count {
-                            resetTerm[place + index] = resetGate[index] * hidden.previous[place + index]
+                            resetTerm[place + index] = resetGate[index] * previous[place + index]
                         }
                         continue
                     }
                     for index in 0..<block.count { candidate[index] += resetGate[index] * resetTerm[place + index] }
-                    activate(options.candidateActivation, gatePlace + 2 * units, block.count)
-                    blend(first + row, block)
+                    activate(options.candidateActivation, step, gate, gatePlace + 2 * units, block.count)
+                    blend(step, row, gate, block)
                 }
-                if options.resetsAfterProduct { hidden.advance(output, after: step, columns: block, rows: rows) }
+                if options.resetsAfterProduct { hidden.advance(out, after: step, columns: block, rows: rows) }
             }
-            if options.resetsAfterProduct { continue }
-            forEachBlock(units: units, rows: count) { block, rows in
-                multiply(2, resetTerm, start: first + rows.lowerBound, rowCount: rows.count, block)
-                for row in rows {
-                    activate(
-                        options.candidateActivation, ((first + row) * 3 + 2) * units + block.lowerBound, block.count)
-                    blend(first + row, block)
+        }
+        if options.resetsAfterProduct {
+            division.forEachStep(stepCount, updateGates)
+        } else {
+            // Two steps of work each: the gates, and the candidate, which needs all that was reset.
+            division.forEachStep(2 * stepCount) { index, item in
+                if index % 2 == 0 {
+                    updateGates(index / 2, item)
+                    return
                 }
-                hidden.advance(output, after: step, columns: block, rows: rows)
+                let step = steps[index / 2]
+                let rows = division.rows(item, of: schedule.rowCounts[step])
+                let gate = gates.place(step, index / 2)
+                for block in division.unitBlocks(item, of: units) {
+                    multiply(2, resetTerms.place(step), into: gate, rows, block)
+                    for row in rows {
+                        activate(
+                            options.candidateActivation, step, gate, (row * 3 + 2) * units + block.lowerBound,
+                            block.count)
+                        blend(step, row, gate, block)
+                    }
+                    hidden.advance(
+                        output + schedule.starts[step] * units, after: step, columns: block, rows: rows)
+                }
             }
         }
         withExtendedLifetime(newBias) {}
         let record = GRURecord(
-            input: input, parameters: parameters, gates: gates, sums: sums, resetTerms: resetTerms,
+            input: input, parameters: parameters, gates: gates.sums, sums: sums, resetTerms: resetTerms.tensor,
             hiddenBefore: hidden.before)
         return results.recorded(from: operands) { gradient, isWanted in
             self.gradients(of: record, gradient.operand(as: type), isWanted, as: type)
@@ -283,12 +313,15 @@ private struct GRUPass {
                 termGradient + start * units, stride: units, rows: rows.count, columns: block, into: carried,
                 stride: units, isAccumulating: true)
         }
-        var later: Int?
-        for step in schedule.steps(isReverse: !isReverse) {
-            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
-            let laterCount = later.map { schedule.rowCounts[$0] } ?? 0
-            forEachBlock(units: units, rows: max(count, laterCount)) { [later] block, rows in
-                if let later { carry(from: later, block, rows) }
+        let division = StepDivision(
+            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: 3 * units * units)
+        let steps = schedule.steps(isReverse: !isReverse)
+        func updateBackward(_ index: Int, _ item: Int) {
+            let (first, count) = (schedule.starts[steps[index]], schedule.rowCounts[steps[index]])
+            let laterCount = index > 0 ? schedule.rowCounts[steps[index - 1]] : 0
+            let rows = division.rows(item, of: max(count, laterCount))
+            for block in division.unitBlocks(item, of: units) {
+                if index > 0 { carry(from: steps[index - 1], block, rows) }
                 for row in rows.clamped(to: 0..<count) {
                     let place = (first + row) * units + block.lowerBound
                     let gatePlace = (first + row) * 3 * units + block.lowerBound
@@ -322,28 +355,42 @@ private struct GRUPass {
                     activateBackward(options.gateActivation, gatePlace, block.count)
                 }
             }
-            later = step
-            if options.resetsAfterProduct { continue }
-            forEachBlock(units: units, rows: count) { block, rows in
-                // forward: n += (r ⊙ h) W_hnᵀ
-                let start = first + rows.lowerBound
-                newRecurrence.multiply(
-                    gateGradient + (start * 3 + 2) * units, stride: 3 * units, rows: rows.count, columns: block,
-                    into: termGradient + start * units + block.lowerBound, stride: units, isAccumulating: false)
-                for row in rows {
-                    let place = (first + row) * units + block.lowerBound
-                    let gatePlace = (first + row) * 3 * units + block.lowerBound
-                    let carried = hidden.pointer + row * units + block.lowerBound
-                    for index in 0..<block.count {
-                        gateGradient[gatePlace + index] = termGradient[place + index] * previous[place + index]
-                        carried[index] += termGradient[place + index] * gate[gatePlace + index]
+        }
+        if options.resetsAfterProduct {
+            division.forEachStep(stepCount, updateBackward)
+        } else {
+            division.forEachStep(2 * stepCount) { index, item in
+                if index % 2 == 0 {
+                    updateBackward(index / 2, item)
+                    return
+                }
+                let first = schedule.starts[steps[index / 2]]
+                let rows = division.rows(item, of: schedule.rowCounts[steps[index / 2]])
+                for block in division.unitBlocks(item, of: units) {
+                    // forward: n += (r ⊙ h) W_hnᵀ
+                    let start = first + rows.lowerBound
+                    newRecurrence.multiply(
+                        gateGradient + (start * 3 + 2) * units, stride: 3 * units, rows: rows.count, columns: block,
+                        into: termGradient + start * units + block.lowerBound, stride: units, isAccumulating: false)
+                    for row in rows {
+                        let place = (first + row) * units + block.lowerBound
+                        let gatePlace = (first + row) * 3 * units + block.lowerBound
+                        let carried = hidden.pointer + row * units + block.lowerBound
+                        for index in 0..<block.count {
+                            gateGradient[gatePlace + index] = termGradient[place + index] * previous[place + index]
+                            carried[index] += termGradient[place + index] * gate[gatePlace + index]
+                        }
+                        activateBackward(options.gateActivation, gatePlace, block.count)
                     }
-                    activateBackward(options.gateActivation, gatePlace, block.count)
                 }
             }
         }
-        if reachesStart, let later {
-            forEachBlock(units: units, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
+        if reachesStart, let last = steps.last {
+            division.forEachStep(1) { _, item in
+                for block in division.unitBlocks(item, of: units) {
+                    carry(from: last, block, division.rows(item, of: schedule.rowCounts[last]))
+                }
+            }
         }
         withExtendedLifetime((gradient, record, gateGradients, termGradients, hidden)) {}
         return reachesStart ? hidden.initialGradient() : nil

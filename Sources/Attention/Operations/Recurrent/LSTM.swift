@@ -99,67 +99,88 @@ private struct LSTMPass {
         let (rowCount, batchCount) = (schedule.rowCount, schedule.batchCount)
         let input = x.operand(as: type)
         let parameters = weights.converted(as: type)
-        let gates = inputSums(
-            input, weight: parameters.input, bias: sumOfBiases(parameters.inputBias, parameters.hiddenBias), as: type)
-        let gate = gates.pointer(as: Scalar.self)
+        // What the way back needs of every step is kept where there is one.
+        let keepsAll = isRecorded(operands)
+        let division = StepDivision(
+            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: 4 * units * (width + input.shape[1]))
+        let gates = InputSums<Scalar>(
+            input, weight: parameters.input, bias: sumOfBiases(parameters.inputBias, parameters.hiddenBias),
+            gateCount: 4, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll, division: division)
         let sums =
-            options.needsSums && isRecorded(operands)
-            ? Tensor(uninitialized: gates.shape, elementType: Scalar.elementType) : nil
+            options.needsSums && keepsAll
+            ? Tensor(uninitialized: gates.sums.shape, elementType: Scalar.elementType) : nil
         let sum = sums?.pointer(as: Scalar.self)
         let results = Tensor(
             uninitialized: [rowCount * width + batchCount * (width + units)], elementType: Scalar.elementType)
         let output = results.pointer(as: Scalar.self)
-        let cells = Tensor(uninitialized: [rowCount, units], elementType: Scalar.elementType)
-        let cell = cells.pointer(as: Scalar.self)
-        let unprojected =
-            parameters.projection == nil
-            ? nil : Tensor(uninitialized: [rowCount, units], elementType: Scalar.elementType)
-        let cellOutput = unprojected?.pointer(as: Scalar.self) ?? output
+        let cells = StepVectors<Scalar>(width: units, schedule: schedule, keepsAll: keepsAll)
+        let unprojected = parameters.projection.map { _ in
+            StepVectors<Scalar>(width: units, schedule: schedule, keepsAll: keepsAll)
+        }
         let finalHidden = output + rowCount * width
         let hidden = StateHistory<Scalar>(
-            initial: initialHidden.operand(as: type), final: finalHidden, schedule: schedule, isReverse: isReverse)
+            initial: initialHidden.operand(as: type), final: finalHidden, schedule: schedule, isReverse: isReverse,
+            keepsAll: keepsAll)
         let cellHistory = StateHistory<Scalar>(
             initial: initialCell.operand(as: type), final: finalHidden + batchCount * width, schedule: schedule,
-            isReverse: isReverse)
+            isReverse: isReverse, keepsAll: keepsAll)
         let stepCount = schedule.rowCounts.count
         let recurrence = StepMatrix<Scalar>(transposed: parameters.hidden, gateCount: 4, stepCount: stepCount)
         let projection = parameters.projection.map {
             StepMatrix<Scalar>(transposed: $0, gateCount: 1, stepCount: stepCount)
         }
         let peephole = parameters.peepholes.map { UnsafePointer($0.pointer(as: Scalar.self)) }
-        for step in schedule.steps(isReverse: isReverse) {
-            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
-            forEachBlock(units: units, rows: count) { block, rows in
-                let start = first + rows.lowerBound
+        let steps = schedule.steps(isReverse: isReverse)
+        func updateCells(_ index: Int, _ item: Int) {
+            let step = steps[index]
+            let rows = division.rows(item, of: schedule.rowCounts[step])
+            let (gate, cell) = (gates.place(step, index), cells.place(step))
+            let cellOutput = unprojected?.place(step) ?? output + schedule.starts[step] * width
+            let (previous, previousCell) = (hidden.previous(step), cellHistory.previous(step))
+            for block in division.unitBlocks(item, of: units) {
+                gates.make(step, index, units: block, rows: rows)
                 for index in 0..<4 {
                     recurrence.multiply(
-                        gate: index, hidden.previous + start * width, stride: width, rows: rows.count, columns: block,
-                        into: gate + (start * 4 + index) * units + block.lowerBound, stride: 4 * units,
-                        isAccumulating: true)
+                        gate: index, previous + rows.lowerBound * width, stride: width, rows: rows.count,
+                        columns: block, into: gate + (rows.lowerBound * 4 + index) * units + block.lowerBound,
+                        stride: 4 * units, isAccumulating: true)
                 }
                 for row in rows {
-                    let place = (first + row) * units + block.lowerBound
-                    let gatePlace = (first + row) * 4 * units + block.lowerBound
+                    let place = row * units + block.lowerBound
+                    let gatePlace = row * 4 * units + block.lowerBound
                     updateCell(
-                        gates: gate + gatePlace, sums: sum.map { $0 + gatePlace },
-                        previousCell: cellHistory.previous + place, cell: cell + place, output: cellOutput + place,
+                        gates: gate + gatePlace,
+                        sums: sum.map { $0 + schedule.starts[step] * 4 * units + gatePlace },
+                        previousCell: previousCell + place, cell: cell + place, output: cellOutput + place,
                         peepholes: peephole.map { $0 + block.lowerBound }, count: block.count)
                 }
                 cellHistory.advance(cell, after: step, columns: block, rows: rows)
-                if projection == nil { hidden.advance(output, after: step, columns: block, rows: rows) }
-            }
-            guard let projection else { continue }
-            forEachBlock(units: width, rows: count) { block, rows in
-                let start = first + rows.lowerBound
-                projection.multiply(
-                    cellOutput + start * units, stride: units, rows: rows.count, columns: block,
-                    into: output + start * width + block.lowerBound, stride: width, isAccumulating: false)
-                hidden.advance(output, after: step, columns: block, rows: rows)
+                if projection == nil { hidden.advance(cellOutput, after: step, columns: block, rows: rows) }
             }
         }
+        if let projection, let unprojected {
+            // Two steps of work each: the cells, and what they put out.
+            division.forEachStep(2 * stepCount) { index, item in
+                if index % 2 == 0 {
+                    updateCells(index / 2, item)
+                    return
+                }
+                let step = steps[index / 2]
+                let rows = division.rows(item, of: schedule.rowCounts[step])
+                let (cellOutput, out) = (unprojected.place(step), output + schedule.starts[step] * width)
+                for block in division.unitBlocks(item, of: width) {
+                    projection.multiply(
+                        cellOutput + rows.lowerBound * units, stride: units, rows: rows.count, columns: block,
+                        into: out + rows.lowerBound * width + block.lowerBound, stride: width, isAccumulating: false)
+                    hidden.advance(out, after: step, columns: block, rows: rows)
+                }
+            }
+        } else {
+            division.forEachStep(stepCount, updateCells)
+        }
         let record = LSTMRecord(
-            input: input, parameters: parameters, gates: gates, sums: sums, cells: cells, unprojected: unprojected,
-            hiddenBefore: hidden.before, cellBefore: cellHistory.before)
+            input: input, parameters: parameters, gates: gates.sums, sums: sums, cells: cells.tensor,
+            unprojected: unprojected?.tensor, hiddenBefore: hidden.before, cellBefore: cellHistory.before)
         return results.recorded(from: operands) { gradient, isWanted in
             self.gradients(of: record, gradient.operand(as: type), isWanted, as: type)
         }
@@ -274,6 +295,9 @@ private struct LSTMPass {
         )
         let peephole = parameters.peepholes.map { UnsafePointer($0.pointer(as: Scalar.self)) }
 
+        let division = StepDivision(
+            units: max(units, width), rows: schedule.rowCounts.first ?? 0, weightCount: 4 * units * width)
+        let steps = schedule.steps(isReverse: !isReverse)
         /// forward: gates += h W_hhᵀ
         func carry(from step: Int, _ block: Range<Int>, _ rows: Range<Int>) {
             let rows = rows.clamped(to: 0..<schedule.rowCounts[step])
@@ -282,21 +306,43 @@ private struct LSTMPass {
                 rows: rows.count, columns: block, into: hidden.pointer + rows.lowerBound * width + block.lowerBound,
                 stride: width, isAccumulating: false)
         }
-        var later: Int?
-        for step in schedule.steps(isReverse: !isReverse) {
-            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
-            let laterCount = later.map { schedule.rowCounts[$0] } ?? 0
-            if let projection, let hiddenGradient {
-                forEachBlock(units: width, rows: max(count, laterCount)) { [later] block, rows in
-                    if let later { carry(from: later, block, rows) }
-                    for row in rows.clamped(to: 0..<count) {
-                        let place = (first + row) * width + block.lowerBound
-                        Scalar.add(
-                            hiddenGradient + place, outputGradient + place,
-                            hidden.pointer + row * width + block.lowerBound, block.count)
+        func update(_ step: Int, _ row: Int, _ block: Range<Int>, _ gradient: UnsafeMutablePointer<Scalar>) {
+            let place = (schedule.starts[step] + row) * units + block.lowerBound
+            let gatePlace = (schedule.starts[step] + row) * 4 * units + block.lowerBound
+            updateCellBackward(
+                outputGradient: gradient, cellGradient: cell.pointer + row * units + block.lowerBound,
+                gateGradients: gateGradient + gatePlace, gates: gate + gatePlace, sums: sum + gatePlace,
+                previousCell: cellBefore + place, cell: cells + place,
+                peepholes: peephole.map { $0 + block.lowerBound }, count: block.count)
+        }
+        /// Calls `body` for an item's blocks of the state, once what the later step carries has reached them, with those
+        /// of the rows that the step has.
+        func forEachCarriedBlock(_ index: Int, _ item: Int, _ body: (_ block: Range<Int>, _ rows: Range<Int>) -> Void) {
+            let count = schedule.rowCounts[steps[index]]
+            let laterCount = index > 0 ? schedule.rowCounts[steps[index - 1]] : 0
+            let rows = division.rows(item, of: max(count, laterCount))
+            for block in division.unitBlocks(item, of: width) {
+                if index > 0 { carry(from: steps[index - 1], block, rows) }
+                body(block, rows.clamped(to: 0..<count))
+            }
+        }
+        if let projection, let hiddenGradient {
+            division.forEachStep(2 * stepCount) { index, item in
+                let step = steps[index / 2]
+                let first = schedule.starts[step]
+                if index % 2 == 0 {
+                    forEachCarriedBlock(index / 2, item) { block, rows in
+                        for row in rows {
+                            let place = (first + row) * width + block.lowerBound
+                            Scalar.add(
+                                hiddenGradient + place, outputGradient + place,
+                                hidden.pointer + row * width + block.lowerBound, block.count)
+                        }
                     }
+                    return
                 }
-                forEachBlock(units: units, rows: count) { block, rows in
+                let rows = division.rows(item, of: schedule.rowCounts[step])
+                for block in division.unitBlocks(item, of: units) {
                     withUnsafeTemporaryAllocation(of: Scalar.self, capacity: rows.count * block.count) { scratch in
                         guard let outputGradients = scratch.baseAddress else { return }
                         // forward: h' = W_hr (o ⊙ tanh(c'))
@@ -304,34 +350,31 @@ private struct LSTMPass {
                             hiddenGradient + (first + rows.lowerBound) * width, stride: width, rows: rows.count,
                             columns: block, into: outputGradients, stride: block.count, isAccumulating: false)
                         for row in rows {
-                            update(row, block, outputGradients + (row - rows.lowerBound) * block.count)
+                            update(step, row, block, outputGradients + (row - rows.lowerBound) * block.count)
                         }
                     }
                 }
-            } else {
-                forEachBlock(units: units, rows: max(count, laterCount)) { [later] block, rows in
-                    if let later { carry(from: later, block, rows) }
-                    for row in rows.clamped(to: 0..<count) {
+            }
+        } else {
+            division.forEachStep(stepCount) { index, item in
+                let step = steps[index]
+                forEachCarriedBlock(index, item) { block, rows in
+                    for row in rows {
                         let carried = hidden.pointer + row * width + block.lowerBound
                         Scalar.add(
-                            carried, outputGradient + (first + row) * width + block.lowerBound, carried, block.count)
-                        update(row, block, carried)
+                            carried, outputGradient + (schedule.starts[step] + row) * width + block.lowerBound, carried,
+                            block.count)
+                        update(step, row, block, carried)
                     }
                 }
             }
-            func update(_ row: Int, _ block: Range<Int>, _ gradient: UnsafeMutablePointer<Scalar>) {
-                let place = (first + row) * units + block.lowerBound
-                let gatePlace = (first + row) * 4 * units + block.lowerBound
-                updateCellBackward(
-                    outputGradient: gradient, cellGradient: cell.pointer + row * units + block.lowerBound,
-                    gateGradients: gateGradient + gatePlace, gates: gate + gatePlace, sums: sum + gatePlace,
-                    previousCell: cellBefore + place, cell: cells + place,
-                    peepholes: peephole.map { $0 + block.lowerBound }, count: block.count)
-            }
-            later = step
         }
-        if reachesStart, let later {
-            forEachBlock(units: width, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
+        if reachesStart, let last = steps.last {
+            division.forEachStep(1) { _, item in
+                for block in division.unitBlocks(item, of: width) {
+                    carry(from: last, block, division.rows(item, of: schedule.rowCounts[last]))
+                }
+            }
         }
         withExtendedLifetime((gradient, record, gateGradients, hiddenGradients, hidden, cell)) {}
         return (reachesStart ? hidden.initialGradient() : nil, cell.initialGradient())

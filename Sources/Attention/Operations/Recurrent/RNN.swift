@@ -61,36 +61,49 @@ private struct RNNPass {
         let units = unitCount
         let input = x.operand(as: type)
         let parameters = weights.converted(as: type)
-        let sums = inputSums(
-            input, weight: parameters.input, bias: sumOfBiases(parameters.inputBias, parameters.hiddenBias), as: type)
-        let sum = sums.pointer(as: Scalar.self)
+        let operands = [x, initialHidden] + weights.operands
+        // What the way back needs of every step is kept where there is one.
+        let keepsAll = isRecorded(operands)
+        let division = StepDivision(
+            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: units * (units + input.shape[1]))
+        let inputSums = InputSums<Scalar>(
+            input, weight: parameters.input, bias: sumOfBiases(parameters.inputBias, parameters.hiddenBias),
+            gateCount: 1, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll, division: division)
+        let sums = inputSums.sums
         let results = Tensor(
             uninitialized: [(schedule.rowCount + schedule.batchCount) * units], elementType: Scalar.elementType)
         let output = results.pointer(as: Scalar.self)
         let hidden = StateHistory<Scalar>(
             initial: initialHidden.operand(as: type), final: output + schedule.rowCount * units, schedule: schedule,
-            isReverse: isReverse)
+            isReverse: isReverse, keepsAll: keepsAll)
         let recurrence = StepMatrix<Scalar>(
             transposed: parameters.hidden, gateCount: 1, stepCount: schedule.rowCounts.count)
-        for step in schedule.steps(isReverse: isReverse) {
-            let first = schedule.starts[step]
-            forEachBlock(units: units, rows: schedule.rowCounts[step]) { block, rows in
-                let start = (first + rows.lowerBound) * units
+        let steps = schedule.steps(isReverse: isReverse)
+        division.forEachStep(steps.count) { index, item in
+            let step = steps[index]
+            let rows = division.rows(item, of: schedule.rowCounts[step])
+            let (sum, out) = (inputSums.place(step, index), output + schedule.starts[step] * units)
+            for block in division.unitBlocks(item, of: units) {
+                inputSums.make(step, index, units: block, rows: rows)
+                let start = rows.lowerBound * units
                 recurrence.multiply(
-                    hidden.previous + start, stride: units, rows: rows.count, columns: block,
+                    hidden.previous(step) + start, stride: units, rows: rows.count, columns: block,
                     into: sum + start + block.lowerBound, stride: units, isAccumulating: true)
                 for row in rows {
-                    let place = (first + row) * units + block.lowerBound
-                    let out = output + place
-                    out.update(from: sum + place, count: block.count)
-                    if let clip = options.clip { Attention.clip(out, count: block.count, to: Scalar(clip)) }
-                    options.activation.apply(to: out, count: block.count)
+                    let place = row * units + block.lowerBound
+                    if options.activation == .tanh, options.clip == nil {
+                        Scalar.tanh(out + place, sum + place, block.count)
+                        continue
+                    }
+                    (out + place).update(from: sum + place, count: block.count)
+                    if let clip = options.clip { Attention.clip(out + place, count: block.count, to: Scalar(clip)) }
+                    options.activation.apply(to: out + place, count: block.count)
                 }
-                hidden.advance(output, after: step, columns: block, rows: rows)
+                hidden.advance(out, after: step, columns: block, rows: rows)
             }
         }
         let before = hidden.before
-        return results.recorded(from: [x, initialHidden] + weights.operands) { [results] gradient, isWanted in
+        return results.recorded(from: operands) { [results] gradient, isWanted in
             let gradient = gradient.operand(as: type)
             let sumGradients = Tensor(uninitialized: [self.schedule.rowCount, units], elementType: Scalar.elementType)
             var gradients = [Tensor?](repeating: nil, count: isWanted.count)
@@ -131,12 +144,14 @@ private struct RNNPass {
                 columns: block, into: hidden.pointer + rows.lowerBound * units + block.lowerBound, stride: units,
                 isAccumulating: false)
         }
-        var later: Int?
-        for step in schedule.steps(isReverse: !isReverse) {
-            let (first, count) = (schedule.starts[step], schedule.rowCounts[step])
-            let laterCount = later.map { schedule.rowCounts[$0] } ?? 0
-            forEachBlock(units: units, rows: max(count, laterCount)) { [later] block, rows in
-                if let later { carry(from: later, block, rows) }
+        let division = StepDivision(units: units, rows: schedule.rowCounts.first ?? 0, weightCount: units * units)
+        let steps = schedule.steps(isReverse: !isReverse)
+        division.forEachStep(steps.count) { index, item in
+            let (first, count) = (schedule.starts[steps[index]], schedule.rowCounts[steps[index]])
+            let laterCount = index > 0 ? schedule.rowCounts[steps[index - 1]] : 0
+            let rows = division.rows(item, of: max(count, laterCount))
+            for block in division.unitBlocks(item, of: units) {
+                if index > 0 { carry(from: steps[index - 1], block, rows) }
                 for row in rows.clamped(to: 0..<count) {
                     let place = (first + row) * units + block.lowerBound
                     let carried = hidden.pointer + row * units + block.lowerBound
@@ -149,10 +164,13 @@ private struct RNNPass {
                     }
                 }
             }
-            later = step
         }
-        if reachesStart, let later {
-            forEachBlock(units: units, rows: schedule.rowCounts[later]) { carry(from: later, $0, $1) }
+        if reachesStart, let last = steps.last {
+            division.forEachStep(1) { _, item in
+                for block in division.unitBlocks(item, of: units) {
+                    carry(from: last, block, division.rows(item, of: schedule.rowCounts[last]))
+                }
+            }
         }
         withExtendedLifetime((gradient, results, sums, hiddenWeights, sumGradients, hidden)) {}
         return reachesStart ? hidden.initialGradient() : nil

@@ -1,23 +1,57 @@
 // What the fused operations on whole sequences share. `N` vectors in all, `B` sequences, `D` inputs, `H` units,
-// `G` gates: the sums `x W_ihᵀ` of all steps are one product before the loop, and the gradients of the weights one
-// after it; what is left in each step is the product with the state.
+// `G` gates. The sums `x W_ihᵀ` are made some steps ahead, the gradients of the weights after the last step; what is left
+// in each step is the product with the state.
 
-/// How many units one work item takes: the columns that the product kernels are best at.
+/// How many units one product takes: the columns that the product kernels are best at.
 let unitBlock = 64
 
-/// Calls `body` for blocks of units and of rows that together are all of them, in parallel.
-///
-/// One call is a step of a sequence: the next may read what it wrote.
-func forEachBlock(units: Int, rows: Int, _ body: (_ units: Range<Int>, _ rows: Range<Int>) -> Void) {
-    let unitBlocks = blocks(of: units, by: unitBlock)
-    // Rows are split where the units alone leave a thread without work, by the rows that a kernel keeps in registers.
-    let wanted = blocks(of: ComputeThreads.count, by: max(1, unitBlocks))
-    let rowBlock = max(6, blocks(of: blocks(of: rows, by: max(1, wanted)), by: 6) * 6)
-    let rowBlocks = blocks(of: rows, by: rowBlock)
-    parallel(unitBlocks * rowBlocks) { item in
-        body(
-            range(item % unitBlocks, by: unitBlock, upTo: units),
-            range(item / unitBlocks, by: rowBlock, upTo: rows))
+/// How the units and the rows of a step are divided among the threads: alike in every step, so that each thread finds
+/// its part of the weights in the cache of its core.
+struct StepDivision {
+    /// One item of each step is a part of the units for a part of the rows.
+    let unitParts: Int
+    let rowParts: Int
+
+    /// Divides steps that multiply up to `rows` rows by a matrix of `depth · columns` elements, all gates of `units` units.
+    init(units: Int, rows: Int, weightCount: Int) {
+        // An item is worth a thread from about half a microsecond on.
+        let wanted = max(1, min(ComputeThreads.count, (rows * weightCount) >> 14))
+        let unitBlocks = max(1, blocks(of: units, by: unitBlock))
+        // Few weights fit into every core's cache: by rows, no item writes what another one reads.
+        let first = weightCount <= 96 << 10 ? max(1, min(wanted, rows / 8)) : 1
+        unitParts = min(unitBlocks, wanted / first)
+        rowParts = first > 1 ? first : max(1, min(wanted / unitParts, rows / 6))
+    }
+
+    /// Calls `body` for the items of each step.
+    func forEachStep(_ count: Int, _ body: (_ step: Int, _ item: Int) -> Void) {
+        parallelSteps(count, items: unitParts * rowParts, body)
+    }
+
+    /// The units of an item, of `units`, a block at a time.
+    func unitBlocks(_ item: Int, of units: Int) -> StepBlocks {
+        let count = blocks(of: units, by: unitBlock)
+        let part = item % unitParts
+        return StepBlocks(units: units, index: part * count / unitParts, end: (part + 1) * count / unitParts)
+    }
+
+    /// The rows of an item, of those of a step.
+    func rows(_ item: Int, of rows: Int) -> Range<Int> {
+        let part = item / unitParts
+        return part * rows / rowParts..<(part + 1) * rows / rowParts
+    }
+}
+
+/// Some of the blocks of ``unitBlock`` units that all units make.
+struct StepBlocks: Sequence, IteratorProtocol {
+    let units: Int
+    var index: Int
+    let end: Int
+
+    mutating func next() -> Range<Int>? {
+        guard index < end else { return nil }
+        defer { index += 1 }
+        return range(index, by: unitBlock, upTo: units)
     }
 }
 
@@ -26,7 +60,7 @@ func forEachBlock(units: Int, rows: Int, _ body: (_ units: Range<Int>, _ rows: R
 /// A matrix `[depth, columns]` that is multiplied in every step, in panels of ``unitBlock`` columns: a panel stays in
 /// the cache of the thread that uses it, and is read from one end to the other.
 struct StepMatrix<Scalar: KernelScalar> {
-    private enum Layout {
+    enum Layout {
         /// Panel after panel.
         case packed
         /// As it lies in memory: for few steps, which do not pay for the packing.
@@ -35,7 +69,7 @@ struct StepMatrix<Scalar: KernelScalar> {
         case columns
     }
 
-    private let layout: Layout
+    let layout: Layout
     /// What `start` points into.
     private let storage: Tensor
     private let start: UnsafePointer<Scalar>
@@ -98,8 +132,7 @@ struct StepMatrix<Scalar: KernelScalar> {
         start = UnsafePointer(out)
     }
 
-    /// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]` for one block of columns, as ``forEachBlock(units:rows:_:)`` gives
-    /// them.
+    /// Computes `out[m, n] = Σ_k a[m, k] · b[k, n]` for one block of columns, as ``StepDivision`` gives them.
     ///
     /// It is added to what `out` holds if `isAccumulating`. `out` begins at the block's first column. `b` is that of a gate
     /// where there are several.
@@ -138,61 +171,190 @@ struct StepMatrix<Scalar: KernelScalar> {
     }
 }
 
+// MARK: - The sums that steps begin with
+
+/// The sums `x W_ihᵀ + b` of all gates, made for some steps at a time by whoever takes these steps.
+struct InputSums<Scalar: KernelScalar> {
+    /// `[N, G·H]`, or as many rows as are made at a time.
+    let sums: Tensor
+    private let start: UnsafeMutablePointer<Scalar>
+    private let input: Tensor
+    private let weight: StepMatrix<Scalar>
+    private let bias: Tensor?
+    private let schedule: RecurrentSchedule
+    private let isReverse: Bool
+    private let unitCount: Int
+    private let gateCount: Int
+    private let keepsAll: Bool
+    /// How many steps are made at a time.
+    private let stepsAtOnce: Int
+
+    /// Takes the vectors `[N, D]`, the weight `[G·H, D]` and the bias `[G·H]`; the sums of all steps are kept if `keepsAll`,
+    /// else only those of the steps at hand.
+    init(
+        _ input: Tensor, weight: Tensor, bias: Tensor?, gateCount: Int, schedule: RecurrentSchedule, isReverse: Bool,
+        keepsAll: Bool, division: StepDivision
+    ) {
+        self.input = input
+        self.bias = bias
+        self.weight = StepMatrix(transposed: weight, gateCount: gateCount, stepCount: schedule.rowCounts.count)
+        self.schedule = schedule
+        self.isReverse = isReverse
+        self.gateCount = gateCount
+        unitCount = weight.shape[0] / gateCount
+        self.keepsAll = keepsAll
+        // As many rows at least as make the weights' way from memory worth while.
+        let rows = max(1, schedule.rowCounts.first ?? 1)
+        stepsAtOnce = division.rowParts > 1 ? 1 : blocks(of: unitBlock, by: rows)
+        let rowCount = keepsAll ? schedule.rowCount : min(schedule.rowCount, stepsAtOnce * rows)
+        sums = Tensor(uninitialized: [rowCount, weight.shape[0]], elementType: Scalar.elementType)
+        start = sums.pointer(as: Scalar.self)
+    }
+
+    /// The steps that are made together with one, which is the `index`th in the direction.
+    private func stepsMade(with index: Int) -> Range<Int> {
+        let count = schedule.rowCounts.count
+        let first = index / stepsAtOnce * stepsAtOnce
+        let end = min(first + stepsAtOnce, count)
+        return isReverse ? count - end..<count - first : first..<end
+    }
+
+    /// Where the sums of a step begin, which is the `index`th in the direction.
+    func place(_ step: Int, _ index: Int) -> UnsafeMutablePointer<Scalar> {
+        let first = keepsAll ? 0 : schedule.starts[stepsMade(with: index).lowerBound]
+        return start + (schedule.starts[step] - first) * gateCount * unitCount
+    }
+
+    /// Makes the sums for a block of units and the rows of an item, unless they stand there already.
+    func make(_ step: Int, _ index: Int, units: Range<Int>, rows: Range<Int>) {
+        guard index % stepsAtOnce == 0 else { return }
+        var vectors = schedule.starts[step] + rows.lowerBound..<schedule.starts[step] + rows.upperBound
+        var out = place(step, index) + rows.lowerBound * gateCount * unitCount
+        if stepsAtOnce > 1 {
+            let steps = stepsMade(with: index)
+            let last = steps.upperBound - 1
+            vectors = schedule.starts[steps.lowerBound]..<schedule.starts[last] + schedule.rowCounts[last]
+            out = place(steps.lowerBound, index)
+        }
+        let stride = gateCount * unitCount
+        let depth = input.shape[1]
+        let x = UnsafePointer(input.pointer(as: Scalar.self)) + vectors.lowerBound * depth
+        let biases = bias.map { UnsafePointer($0.pointer(as: Scalar.self)) + units.lowerBound }
+        // Sums begin with the bias, but for those that are made side by side, as they lie.
+        let startsWithBias = biases != nil && weight.layout == .packed
+        for gate in 0..<gateCount {
+            let gateOut = out + gate * unitCount + units.lowerBound
+            if startsWithBias, let biases {
+                for row in 0..<vectors.count {
+                    (gateOut + row * stride).update(from: biases + gate * unitCount, count: units.count)
+                }
+            }
+            weight.multiply(
+                gate: gate, x, stride: depth, rows: vectors.count, columns: units, into: gateOut, stride: stride,
+                isAccumulating: startsWithBias)
+            if let biases, !startsWithBias {
+                for row in 0..<vectors.count {
+                    Scalar.add(
+                        gateOut + row * stride, gateOut + row * stride, biases + gate * unitCount, units.count)
+                }
+            }
+        }
+    }
+}
+
 // MARK: - States
 
 /// A state in every step of one direction: what it was before the step, and what it is at each sequence's end.
 struct StateHistory<Scalar: KernelScalar> {
-    /// `[N, width]`, as the schedule lays vectors out.
+    /// `[N, width]`, as the schedule lays vectors out; where nothing is kept, `[2, B, width]` for steps in turn.
     let before: Tensor
-    let previous: UnsafeMutablePointer<Scalar>
+    private let start: UnsafeMutablePointer<Scalar>
     let width: Int
     private let final: UnsafeMutablePointer<Scalar>
     private let schedule: RecurrentSchedule
     private let isReverse: Bool
+    private let keepsAll: Bool
 
     /// Starts each sequence with its initial state, `[B, width]`, at the step where the direction comes upon it; the
     /// final states will be written to `final`, `[B, width]`.
     init(
-        initial: Tensor, final: UnsafeMutablePointer<Scalar>, schedule: RecurrentSchedule, isReverse: Bool
+        initial: Tensor, final: UnsafeMutablePointer<Scalar>, schedule: RecurrentSchedule, isReverse: Bool,
+        keepsAll: Bool
     ) {
         let width = initial.shape[1]
-        before = Tensor(uninitialized: [schedule.rowCount, width], elementType: Scalar.elementType)
-        previous = before.pointer(as: Scalar.self)
+        let batchCount = schedule.batchCount
+        before = Tensor(
+            uninitialized: [keepsAll ? schedule.rowCount : 2 * batchCount, width], elementType: Scalar.elementType)
+        start = before.pointer(as: Scalar.self)
         self.width = width
         self.final = final
         self.schedule = schedule
         self.isReverse = isReverse
+        self.keepsAll = keepsAll
         let source = initial.pointer(as: Scalar.self)
         // A sequence without steps ends as it starts.
-        final.update(from: source, count: schedule.batchCount * width)
-        for step in schedule.rowCounts.indices {
-            let goingOn = schedule.continuingCount(after: step, isReverse: false)
-            let entering = isReverse ? goingOn..<schedule.rowCounts[step] : 0..<(step == 0 ? schedule.rowCounts[0] : 0)
-            for row in entering {
-                (previous + (schedule.starts[step] + row) * width).update(
-                    from: source + schedule.order[row] * width, count: width)
+        final.update(from: source, count: batchCount * width)
+        if keepsAll {
+            for step in schedule.rowCounts.indices {
+                let goingOn = schedule.continuingCount(after: step, isReverse: false)
+                let entering =
+                    isReverse ? goingOn..<schedule.rowCounts[step] : 0..<(step == 0 ? schedule.rowCounts[0] : 0)
+                for row in entering {
+                    (previous(step) + row * width).update(from: source + schedule.order[row] * width, count: width)
+                }
+            }
+        } else {
+            // Nobody writes to a sequence's place before the direction comes upon it.
+            for row in 0..<batchCount {
+                for half in 0..<2 {
+                    (start + (half * batchCount + row) * width).update(
+                        from: source + schedule.order[row] * width, count: width)
+                }
             }
         }
         withExtendedLifetime(initial) {}
     }
 
+    /// The states before a step, in the order of its rows.
+    func previous(_ step: Int) -> UnsafeMutablePointer<Scalar> {
+        start + (keepsAll ? schedule.starts[step] : step % 2 * schedule.batchCount) * width
+    }
+
     /// Takes the state that a step left, where it is needed next: before the next step, or as the final state.
     ///
     /// - Parameters:
-    ///   - values: `[N, width]`.
+    ///   - values: Those of the step's rows, one after the other.
     ///   - step: The step that has computed them.
     ///   - columns: Which of the state's elements are taken.
     ///   - rows: Which of the step's sequences.
     func advance(_ values: UnsafePointer<Scalar>, after step: Int, columns: Range<Int>, rows: Range<Int>) {
         let goingOn = schedule.continuingCount(after: step, isReverse: isReverse)
-        let first = schedule.starts[step]
-        let next = goingOn > 0 ? schedule.starts[isReverse ? step - 1 : step + 1] : 0
+        let next = goingOn > 0 ? previous(isReverse ? step - 1 : step + 1) : final
         for row in rows {
-            let source = values + (first + row) * width + columns.lowerBound
-            let place = row < goingOn ? previous + (next + row) * width : final + schedule.order[row] * width
-            (place + columns.lowerBound).update(from: source, count: columns.count)
+            let place = row < goingOn ? next + row * width : final + schedule.order[row] * width
+            (place + columns.lowerBound).update(from: values + row * width + columns.lowerBound, count: columns.count)
         }
     }
+}
+
+/// Vectors that each step computes, `[N, width]`; where nothing is kept, `[B, width]` for the step at hand.
+struct StepVectors<Scalar: KernelScalar> {
+    let tensor: Tensor
+    private let start: UnsafeMutablePointer<Scalar>
+    private let width: Int
+    private let starts: [Int]?
+
+    init(width: Int, schedule: RecurrentSchedule, keepsAll: Bool) {
+        tensor = Tensor(
+            uninitialized: [keepsAll ? schedule.rowCount : schedule.batchCount, width],
+            elementType: Scalar.elementType)
+        start = tensor.pointer(as: Scalar.self)
+        self.width = width
+        starts = keepsAll ? schedule.starts : nil
+    }
+
+    /// Where those of a step begin.
+    func place(_ step: Int) -> UnsafeMutablePointer<Scalar> { start + (starts?[step] ?? 0) * width }
 }
 
 /// The gradient of a state on its way from the last step to the first.
@@ -225,38 +387,6 @@ struct CarriedGradient<Scalar: KernelScalar> {
 }
 
 // MARK: - Products over all steps
-
-/// Returns `x Wᵀ + b`, `[N, F]`, for the vectors of all steps: x is `[N, D]`, W `[F, D]`.
-func inputSums<Scalar: KernelScalar>(_ x: Tensor, weight: Tensor, bias: Tensor?, as type: Scalar.Type) -> Tensor {
-    let (rows, columns, depth) = (x.shape[0], weight.shape[0], x.shape[1])
-    let result = Tensor(uninitialized: [rows, columns], elementType: Scalar.elementType)
-    let (out, input) = (result.pointer(as: Scalar.self), UnsafePointer(x.pointer(as: Scalar.self)))
-    let weights = UnsafePointer(weight.pointer(as: Scalar.self))
-    let biases = bias.map { UnsafePointer($0.pointer(as: Scalar.self)) }
-    if rows <= 64 {
-        // Each row of the weight is read once: a transposed copy of it would cost more than it saves.
-        let columnBlock = unitBlock
-        parallel(blocks(of: columns, by: columnBlock)) { block in
-            let range = range(block, by: columnBlock, upTo: columns)
-            Scalar.dotRows(
-                TileOperands(
-                    out: out + range.lowerBound, outStride: columns, a: input, aStride: depth,
-                    b: weights + range.lowerBound * depth, bStride: depth, rows: rows, columns: range.count,
-                    depth: depth))
-            guard let biases else { return }
-            for row in 0..<rows {
-                let sums = out + row * columns + range.lowerBound
-                Scalar.add(sums, sums, biases + range.lowerBound, range.count)
-            }
-        }
-    } else {
-        multiply(
-            MatrixOperand(rows: input, rowStride: depth), MatrixOperand(transposed: weights, rowStride: depth),
-            rows: rows, columns: columns, depth: depth, into: out, outStride: columns, bias: biases)
-    }
-    withExtendedLifetime((x, weight, bias)) {}
-    return result
-}
 
 /// Returns `gᵀ x`, `[F, D]`, the gradient of a weight from those of the sums `x Wᵀ`, over all steps: g is `[N, F]`, x
 /// `[N, D]`.

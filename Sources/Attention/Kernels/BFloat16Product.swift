@@ -1,0 +1,108 @@
+internal import CAttentionKernels
+
+/// Rows of bfloat16 numbers in pairs, as the processor's instruction multiplies them.
+///
+/// Rows of an odd length are copied and get a zero; so are those that are not aligned to a pair.
+private struct PairedRows {
+    let start: UnsafePointer<UInt16>
+    let stride: Int
+    private let copy: TensorStorage?
+
+    init(_ rows: UnsafeRawPointer, count: Int, depth: Int) {
+        guard depth % 2 != 0 || Int(bitPattern: rows) % 4 != 0 else {
+            (start, stride, copy) = (rows.assumingMemoryBound(to: UInt16.self), depth, nil)
+            return
+        }
+        let stride = depth + depth % 2
+        let storage = TensorStorage(byteCount: count * stride * MemoryLayout<UInt16>.stride)
+        let even = storage.base.assumingMemoryBound(to: UInt16.self)
+        for row in 0..<count {
+            if depth % 2 != 0 { even[row * stride + depth] = 0 }
+            UnsafeMutableRawPointer(even + row * stride).copyMemory(
+                from: rows + row * depth * MemoryLayout<UInt16>.stride, byteCount: depth * MemoryLayout<UInt16>.stride)
+        }
+        (start, self.stride, copy) = (UnsafePointer(even), stride, storage)
+    }
+}
+
+/// Computes `out = x Wᵀ + b` of bfloat16 numbers, with sums in float32 that are rounded once, at the end.
+///
+/// A sum goes through the elements in pairs, as the instruction of AVX-512 BF16 does, and in each pair through the second
+/// product first; without the instruction, float32 does the same. So bits depend on neither rows, columns nor threads.
+///
+/// - Parameters:
+///   - x: `[rows, depth]`.
+///   - weights: `[columns, depth]`.
+///   - rows: The rows of `x` and of the product.
+///   - columns: The rows of the weights, which are the columns of the product.
+///   - depth: The columns of both.
+///   - bias: `[columns]`, added to the finished sums.
+///   - out: `[rows, columns]`; overlaps nothing.
+func multiplyBFloat16(
+    _ x: UnsafeRawPointer, _ weights: UnsafeRawPointer, rows: Int, columns: Int, depth: Int,
+    bias: UnsafePointer<Float>?, into out: UnsafeMutablePointer<UInt16>
+) {
+    let (left, right) = (
+        PairedRows(x, count: rows, depth: depth), PairedRows(weights, count: columns, depth: depth)
+    )
+    let (width, pairs) = (Float.tileColumns, left.stride / 2)
+    /// Computes a block of the output: calls `multiply` for the sums, `n.count` apart, and stores them.
+    func store(_ m: Range<Int>, _ n: Range<Int>, _ multiply: (_ sums: UnsafeMutablePointer<Float>) -> Void) {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, m.count * n.count)) { buffer in
+            guard let sums = buffer.baseAddress else { return }
+            multiply(sums)
+            for row in 0..<m.count {
+                let sum = sums + row * n.count
+                if let bias { Kernels.current.add(sum, sum, bias + n.lowerBound, n.count) }
+                Kernels.current.encode_bfloat16(
+                    out + (m.lowerBound + row) * columns + n.lowerBound, sum, n.count)
+            }
+        }
+    }
+    defer { withExtendedLifetime((left, right)) {} }
+    if rows <= ProductBlock.fewRows {
+        let length = ProductBlock.columnsAsTheyLie(of: columns)
+        parallel(blocks(of: columns, by: length)) { piece in
+            let n = range(piece, by: length, upTo: columns)
+            store(0..<rows, n) { sums in
+                Kernels.current.product_transposed_bfloat16(
+                    sums, n.count, left.start, left.stride, right.start + n.lowerBound * right.stride, right.stride,
+                    rows, n.count, pairs)
+            }
+        }
+        return
+    }
+    // Panels are transposes of words, two numbers each, whatever their bits mean as a float.
+    let panels = TensorStorage(byteCount: blocks(of: columns, by: width) * width * pairs * MemoryLayout<UInt32>.stride)
+    let words = panels.base.assumingMemoryBound(to: Float.self)
+    let pairBlock = 256
+    let pairBlocks = max(1, blocks(of: pairs, by: pairBlock))
+    parallel(blocks(of: columns, by: width) * pairBlocks) { item in
+        let n = range(item / pairBlocks, by: width, upTo: columns)
+        let k = range(item % pairBlocks, by: pairBlock, upTo: pairs)
+        let source = UnsafeRawPointer(right.start + n.lowerBound * right.stride + 2 * k.lowerBound)
+        Float.transpose(
+            words + n.lowerBound * pairs + k.lowerBound * width, width, source.assumingMemoryBound(to: Float.self),
+            pairs, n.count, k.count)
+    }
+    // A block of sums stays in the second-level cache, with the rows and the panels that it is made from.
+    let columnBlock = 4 * width
+    let columnBlocks = blocks(of: columns, by: columnBlock)
+    let wantedRowBlocks = blocks(of: 8 * ComputeThreads.count, by: max(1, columnBlocks))
+    let rowBlock = min(max(24, blocks(of: rows, by: 6 * wantedRowBlocks) * 6), 96)
+    let rowBlocks = blocks(of: rows, by: rowBlock)
+    parallel(rowBlocks * columnBlocks) { item in
+        let m = range(item % rowBlocks, by: rowBlock, upTo: rows)
+        let n = range(item / rowBlocks, by: columnBlock, upTo: columns)
+        store(m, n) { sums in
+            for block in 0..<pairBlocks {
+                let k = range(block, by: pairBlock, upTo: pairs)
+                let panel = UnsafeRawPointer(words + n.lowerBound * pairs + k.lowerBound * width)
+                Kernels.current.product_packed_bfloat16(
+                    sums, n.count, block > 0, left.start + m.lowerBound * left.stride + 2 * k.lowerBound, left.stride,
+                    panel.assumingMemoryBound(to: UInt32.self), pairs * width, m.count, n.count, k.count)
+            }
+        }
+    }
+    withExtendedLifetime(panels) {}
+}
