@@ -200,6 +200,25 @@ static void encode_float16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = float16_from_float(x[i]);
 }
 
+static void dot_stored(float *out, size_t out_stride, const float *a, size_t a_stride, const void *b,
+                       size_t b_stride, sattn_weight_type type, size_t rows, size_t columns, size_t depth) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) {
+            float sum = 0;
+            for (size_t k = 0; k < depth; k++) sum += a[r * a_stride + k] * number_at(b, type, c * b_stride + k);
+            out[r * out_stride + c] = sum;
+        }
+}
+
+static void product_add_stored(float *out, size_t out_stride, const float *a, size_t a_stride, const void *b,
+                               size_t b_stride, sattn_weight_type type, size_t rows, size_t columns,
+                               size_t depth) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t k = 0; k < depth; k++)
+            for (size_t c = 0; c < columns; c++)
+                out[r * out_stride + c] += a[r * a_stride + k] * number_at(b, type, k * b_stride + c);
+}
+
 static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = bfloat16_from_float(x[i]);
 }
@@ -276,6 +295,8 @@ const sattn_kernels sattn_table_scalar = {
     .absolute_distance = absolute_distance_float32,
     .additive = additive_float32,
     .dot_rows = dot_rows_float32,
+    .dot_stored = dot_stored,
+    .product_add_stored = product_add_stored,
     .maximum = maximum_float32,
     .exp_sum = exp_sum_float32,
     .scale = scale_float32,

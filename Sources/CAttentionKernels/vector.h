@@ -1036,6 +1036,7 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
     ENCODE_EACH(bfloat16_from_lanes);
 }
 
+#include "decode_attention.h"
 #include "flash.h"
 #include "products.h"
 #include "gradients.h"
@@ -1086,6 +1087,8 @@ const sattn_kernels TABLE = {
     .absolute_distance = absolute_distance,
     .additive = additive,
     .dot_rows = dot_rows,
+    .dot_stored = dot_stored,
+    .product_add_stored = product_add_stored,
     .maximum = maximum,
     .exp_sum = exp_sum,
     .scale = scale,

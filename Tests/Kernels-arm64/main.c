@@ -43,6 +43,9 @@ static const float guard = 12345;
 typedef void (*tile_function)(float *, size_t, const float *, size_t, const float *, size_t, size_t, size_t,
                               size_t);
 
+static void tested_dot_stored(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b,
+                              size_t b_stride, size_t rows, size_t columns, size_t depth);
+
 static void check_tile(const char *what, tile_function got, tile_function expected, size_t rows,
                        size_t columns, size_t depth, const float *a, size_t a_stride, const float *b,
                        size_t b_stride, double largest_term) {
@@ -61,7 +64,7 @@ static void check_tile(const char *what, tile_function got, tile_function expect
     }
     // Alone, an element has the same bits.
     size_t r = rows - 1, c = columns - 1;
-    bool by_rows = got == tested->dot_rows;
+    bool by_rows = got == tested->dot_rows || got == tested_dot_stored;
     single = 0.25f;
     got(&single, 1, a + r * a_stride, a_stride, by_rows ? b + c * b_stride : b + c, b_stride, 1, 1, depth);
     check(memcmp(&single, &out[r * SIDE + c], sizeof single) == 0, "alone", rows, columns, depth, single,
@@ -78,10 +81,34 @@ static void reference_additive(float *out, size_t out_stride, const float *a, si
     reference->additive(out, out_stride, a, a_stride, b, b_stride, rows, columns, depth, weights);
 }
 
+/// b as it is stored for `dot_stored` and `product_add_stored`; the tile check gives it as floats.
+static sattn_weight_type stored_type;
+static const void *stored(const float *b) {
+    static uint16_t halves[AREA + 64];
+    if (stored_type == SATTN_FLOAT32) return b;
+    // A tile reads at most AREA elements, of which those that matter lie within.
+    for (size_t i = 0; i < AREA; i++) {
+        if (stored_type == SATTN_FLOAT16)
+            reference->encode_float16(halves + i, b + i, 1);
+        else
+            reference->encode_bfloat16(halves + i, b + i, 1);
+    }
+    return halves;
+}
+#define STORED(table, name) \
+    static void table##_##name(float *out, size_t out_stride, const float *a, size_t a_stride, const float *b, \
+                               size_t b_stride, size_t rows, size_t columns, size_t depth) { \
+        table->name(out, out_stride, a, a_stride, stored(b), b_stride, stored_type, rows, columns, depth); \
+    }
+STORED(tested, dot_stored)
+STORED(reference, dot_stored)
+STORED(tested, product_add_stored)
+STORED(reference, product_add_stored)
+
 static void check_tiles(void) {
     static const size_t sizes[] = {1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 17, 31, 33, 67};
     static const size_t depths[] = {0, 1, 3, 4, 5, 17, 64};
-    static float a[AREA + 1], b[AREA + 1];
+    static float a[AREA + 1], b[2 * AREA + 1];
     for (size_t i = 0; i < SIDE; i++) weights[i] = random_float();
     for (size_t r = 0; r < sizeof sizes / sizeof *sizes; r++)
         for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++)
@@ -96,6 +123,13 @@ static void check_tiles(void) {
                 CHECK(squared_distance, 4);
                 CHECK(absolute_distance, 2);
                 CHECK(dot_rows, 1);
+                for (int type = SATTN_FLOAT32; type <= SATTN_BFLOAT16; type++) {
+                    stored_type = (sattn_weight_type)type;
+                    check_tile("dot_stored", tested_dot_stored, reference_dot_stored, sizes[r], sizes[c], depths[k],
+                               a + 1, SIDE - 3, b + 1, SIDE - 5, 1);
+                    check_tile("product_add_stored", tested_product_add_stored, reference_product_add_stored,
+                               sizes[r], sizes[c], depths[k], a + 1, SIDE - 3, b + 1, SIDE - 5, 1);
+                }
                 check_tile("additive", tested_additive, reference_additive, sizes[r], sizes[c], depths[k],
                            a + 1, SIDE - 3, b + 1, SIDE - 5, 2);
                 if (depths[k] == 0) continue;

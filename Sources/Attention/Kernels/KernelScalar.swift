@@ -105,7 +105,7 @@ struct AttentionStep<Scalar> {
 }
 
 /// What the tiled operator asks of the C kernels, in `Float` and `Double`.
-protocol KernelScalar: ElementKernels, RecurrentKernels, AttentionGradientKernels {
+protocol KernelScalar: ElementKernels, RecurrentKernels, AttentionGradientKernels, StoredRowKernels {
     static var elementType: ElementType { get }
     static func attend(_ step: AttentionStep<Self>)
     /// `out[r, c] = x[r, c] / divisors[r]`

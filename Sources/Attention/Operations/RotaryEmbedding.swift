@@ -174,16 +174,21 @@ private func rotated<Scalar: KernelScalar>(
     let pairCount = cosines.shape[2]
     // A pair's elements are `gap` apart, and pairs `step`.
     let (gap, step) = layout == .half ? (pairCount, 1) : (1, 2)
-    parallel(x.shape[0] * headCount) { item in
-        let batch = item / headCount
-        for token in 0..<length {
-            let row = result.pointer(as: Scalar.self) + (item * length + token) * dimension
-            let angle = (batch * length + token) * pairCount
-            for pair in 0..<pairCount {
-                let (c, s) = (cosine[angle + pair], direction * sine[angle + pair])
-                let (a, b) = (row[pair * step], row[pair * step + gap])
-                row[pair * step] = a * c - b * s
-                row[pair * step + gap] = b * c + a * s
+    // The heads of a single token are rotated sooner than another thread hears of them.
+    let headsPerItem = max(1, 16_384 / max(1, length * dimension))
+    let sequenceCount = x.shape[0] * headCount
+    let out = result.pointer(as: Scalar.self)
+    parallel(blocks(of: sequenceCount, by: headsPerItem)) { item in
+        for sequence in range(item, by: headsPerItem, upTo: sequenceCount) {
+            for token in 0..<length {
+                let row = out + (sequence * length + token) * dimension
+                let angle = (sequence / headCount * length + token) * pairCount
+                for pair in 0..<pairCount {
+                    let (c, s) = (cosine[angle + pair], direction * sine[angle + pair])
+                    let (a, b) = (row[pair * step], row[pair * step + gap])
+                    row[pair * step] = a * c - b * s
+                    row[pair * step + gap] = b * c + a * s
+                }
             }
         }
     }

@@ -29,7 +29,9 @@ extension AttentionOperation {
         }
         var result = AttentionResult(output: recordedOutput.stored(as: queries.elementType))
         if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
-        if request.needsSecondPass { AttentionDetails(call, operands, rows, request).fill(&result) }
+        if request.needsSecondPass {
+            AttentionDetails(call, operands ?? TileOperandBuffers(call), rows, request).fill(&result)
+        }
         return result
     }
 

@@ -61,12 +61,10 @@ extension AttentionOperation {
         let shape = call.shape
         let size = Scalar.elementType.byteCount
         var reasons: [String] = []
-        let featureCount: Int
-        if case .linear(let weight, _) = call.form.keys {
-            featureCount = weight.shape[0]
-        } else {
-            featureCount = shape.keyDimension
-        }
+        let featureCount = call.featureCount
+        let decoded = call.decodedBatches
+        // Whether keys and values are read as they are stored, whatever their type.
+        let isDecoded = decoded.count == shape.batchCount && !request.needsSecondPass
         for path in Set(call.paths).sorted(by: { "\($0)" < "\($1)" }) {
             switch path {
             case .packed:
@@ -76,7 +74,8 @@ extension AttentionOperation {
             case .rows:
                 reasons.append(
                     "\(shape.queryCount) quer\(shape.queryCount == 1 ? "y" : "ies") times \(shape.groupSize) heads "
-                        + "per key-value head are too few to pay for transposing the keys")
+                        + "per key-value head are too few to pay for transposing the keys: all threads share them, "
+                        + "\(DecodeAttention<Scalar>.chunkLength) keys at a time")
             case .pairwise: reasons.append("\(type(of: similarity)) gives its score pair by pair")
             }
         }
@@ -93,6 +92,10 @@ extension AttentionOperation {
             switch map {
             case .identity:
                 if TileOperandBuffers<Scalar>.isReadable(tensor) { continue }
+                if isDecoded, name != "queries", DecodeAttention<Scalar>.isReadInPlace(tensor) {
+                    reasons.append("\(name) are \(tensor.elementType): converted in registers")
+                    continue
+                }
                 let why = tensor.elementType == Scalar.elementType ? "not side by side" : "\(tensor.elementType)"
                 reasons.append("\(name) are \(why): copied once as \(Scalar.elementType)")
             case .normalized: reasons.append("\(name) are normalised once")
@@ -106,14 +109,15 @@ extension AttentionOperation {
             reasons.append("a second pass over the scores yields what was asked for beside the output")
         }
 
+        let keyLength = decoded.count == shape.batchCount ? DecodeAttention<Scalar>.chunkLength : TileSize.keys
         var counts: [MaskCoverage: Int] = [:]
         var pairs = 0
         for batch in 0..<shape.batchCount {
             for head in 0..<shape.headCount {
                 for queryBlock in 0..<blocks(of: shape.queryCount, by: TileSize.queries) {
                     let queries = range(queryBlock, by: TileSize.queries, upTo: shape.queryCount)
-                    for keyBlock in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
-                        let keys = range(keyBlock, by: TileSize.keys, upTo: shape.keyCount)
+                    for keyBlock in 0..<blocks(of: shape.keyCount, by: keyLength) {
+                        let keys = range(keyBlock, by: keyLength, upTo: shape.keyCount)
                         let tile = QueryTile(batch: batch, head: head, queries: queries)
                         let keyTile = call.keyTile(of: tile, in: keys)
                         let coverage = keyTile.map { $0.masked.isEmpty ? MaskCoverage.full : .partial } ?? .empty
@@ -136,14 +140,17 @@ extension AttentionOperation {
         if request.scores != nil { scorePasses += queryRows * shape.keyCount }
         let tileBytes = TileScratch<Scalar>.byteCount(
             rows: min(TileSize.queries, shape.queryCount), width: shape.valueDimension)
+        let scratchBytes =
+            (isDecoded ? 0 : ComputeThreads.count * tileBytes)
+            + DecodeAttention<Scalar>.byteCount(call, batches: decoded)
         return AttentionPlan(
             kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name,
             path: Set(call.paths.map { "\($0)" }).sorted().joined(separator: " and "), reasons: reasons,
-            tileSize: (TileSize.queries, TileSize.keys), emptyTileCount: counts[.empty] ?? 0,
+            tileSize: (TileSize.queries, keyLength), emptyTileCount: counts[.empty] ?? 0,
             fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,
             operationCount: 2 * (scorePasses * featureCount + pairs * shape.valueDimension),
             extraByteCount: (extra + requested) * size + topKeyBytes + queryRows * (2 * size + 1)
-                + ComputeThreads.count * call.headsPerItem * tileBytes,
+                + scratchBytes,
             threadCount: ComputeThreads.count)
     }
 }

@@ -65,11 +65,12 @@ public struct KeyValueCache: Sendable {
     ///   - values: `[B, G, T, D_v]`.
     ///   - counts: How many of the `T` positions each sequence has; the rest is padding. `nil` means all.
     public mutating func append(keys: Tensor, values: Tensor, counts: [Int]? = nil) {
-        for (name, given, stored) in [("Keys", keys, storedKeys), ("Values", values, storedValues)] {
+        for (name, given, stored) in [
+            ("Keys", keys.shape, storedKeys.shape), ("Values", values.shape, storedValues.shape),
+        ] {
             require(
-                given.rank == 4 && given.shape[0] == stored.shape[0] && given.shape[1] == stored.shape[1]
-                    && given.shape[3] == stored.shape[3],
-                "\(name) are \(given.shape), but the cache holds \(stored.shape).")
+                given.count == 4 && given[0] == stored[0] && given[1] == stored[1] && given[3] == stored[3],
+                "\(name) are \(given), but the cache holds \(stored).")
         }
         require(
             keys.shape[2] == values.shape[2], "Keys \(keys.shape) and values \(values.shape) differ in length.")
@@ -78,8 +79,8 @@ public struct KeyValueCache: Sendable {
             counts.count == lengths.count && counts.allSatisfy { 0...keys.shape[2] ~= $0 },
             "The counts \(counts) are not \(lengths.count) numbers from 0 to \(keys.shape[2]).")
         makeRoom(for: counts)
-        write(keys, counts, to: &storedKeys)
-        write(values, counts, to: &storedValues)
+        Self.write(keys, counts, to: &storedKeys, at: lengths)
+        Self.write(values, counts, to: &storedValues, at: lengths)
         for batch in lengths.indices { lengths[batch] += counts[batch] }
         lastCounts = counts
     }
@@ -118,7 +119,9 @@ public struct KeyValueCache: Sendable {
             queryCount >= longest,
             "There are \(queryCount) queries, but \(longest) tokens were appended last.")
         let offsets = zip(lengths, lastCounts).map(-)
-        var mask = AttentionMask.causal(offsets: offsets)
+        // A single new token is a sequence's last: it sees all that there is, and needs no mask code.
+        let isStep = queryCount == 1 && lastCounts.allSatisfy { $0 == 1 }
+        var mask = isStep ? AttentionMask.none : .causal(offsets: offsets)
         if let window { mask = mask & .slidingWindow(left: window - 1, right: 0, offsets: offsets) }
         // What all sequences have needs no mask code.
         if Set(lengths).count > 1 { mask = mask & .lengths(lengths) }
@@ -168,30 +171,34 @@ public struct KeyValueCache: Sendable {
     private func grown(_ tensor: Tensor, to capacity: Int) -> Tensor {
         var result = Tensor(
             zeros: [tensor.shape[0], tensor.shape[1], capacity, tensor.shape[3]], elementType: tensor.elementType)
-        copyRows(of: tensor, counts: lengths, to: &result, at: [Int](repeating: 0, count: lengths.count))
+        Self.copyRows(of: tensor, counts: lengths, to: &result, at: [Int](repeating: 0, count: lengths.count))
         return result
     }
 
-    private func write(_ tensor: Tensor, _ counts: [Int], to stored: inout Tensor) {
+    // Static, as what follows: a method would be given a copy of the cache, which holds the tensor a second time, and
+    // all of it would be copied before it is written.
+    private static func write(_ tensor: Tensor, _ counts: [Int], to stored: inout Tensor, at starts: [Int]) {
         stored.makeUnique()
-        copyRows(of: tensor.converted(to: stored.elementType), counts: counts, to: &stored, at: lengths)
+        copyRows(of: tensor.converted(to: stored.elementType), counts: counts, to: &stored, at: starts)
     }
 
     /// Copies the first `counts[b]` rows of each sequence behind row `starts[b]` of the target.
-    private func copyRows(of source: Tensor, counts: [Int], to target: inout Tensor, at starts: [Int]) {
-        let rowBytes = target.shape[3] * target.elementType.byteCount
-        for batch in counts.indices where counts[batch] > 0 {
-            for head in 0..<target.shape[1] {
-                let rows = source.slice(axis: 0, range: batch..<batch + 1).slice(axis: 1, range: head..<head + 1)
-                    .slice(axis: 2, range: 0..<counts[batch])
-                let start = ((batch * target.shape[1] + head) * target.shape[2] + starts[batch]) * rowBytes
-                rows.withUnsafeBytes { bytes in
-                    if let address = bytes.baseAddress {
-                        (target.base + start).copyMemory(from: address, byteCount: bytes.count)
-                    }
+    private static func copyRows(of source: Tensor, counts: [Int], to target: inout Tensor, at starts: [Int]) {
+        let (headCount, width) = (target.shape[1], target.shape[3])
+        let source = source.strides[3] == 1 || width <= 1 ? source : source.contiguous()
+        let size = target.elementType.byteCount
+        for batch in counts.indices {
+            for head in 0..<headCount {
+                let row = (batch * headCount + head) * target.shape[2] + starts[batch]
+                for token in 0..<counts[batch] {
+                    let position =
+                        batch * source.strides[0] + head * source.strides[1] + token * source.strides[2]
+                    (target.base + (row + token) * width * size)
+                        .copyMemory(from: source.base + position * size, byteCount: width * size)
                 }
             }
         }
+        withExtendedLifetime(source) {}
     }
 }
 

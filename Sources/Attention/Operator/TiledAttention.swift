@@ -65,37 +65,40 @@ struct TiledAttention<Scalar: KernelScalar> {
         var result = AttentionResult(output: output)
         if request.logSumExp { result.logSumExp = rows.logSumExp(shape) }
         if request.needsSecondPass {
-            AttentionDetails(self, operands, rows, request).fill(&result)
+            AttentionDetails(self, operands ?? TileOperandBuffers(self), rows, request).fill(&result)
         }
         return result
     }
 
-    /// Returns the output, laid out in the order of these strides, and what was computed on the way.
+    /// Returns the output, laid out in the order of these strides, and what was computed on the way: the operands
+    /// where any sequence has more than a few queries.
     ///
     /// The operands hold the packed keys, if there are any and `keepsPanels` says so.
     func run(
         layout: [Int], outputType: ElementType, keepsPanels: Bool
-    ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>) {
-        let packsByHead = self.packsByHead && !keepsPanels
-        let operands = TileOperandBuffers(self, packsByHead: packsByHead)
+    ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>?) {
         let output = emptyOutput(layout, outputType)
         let rows = RowStatistics<Scalar>(shape)
+        let decoded = decodedBatches
+        if !decoded.isEmpty {
+            DecodeAttention(self, batches: decoded).run(into: output, rows)
+            if decoded.count == shape.batchCount { return (output, rows, nil) }
+        }
+        let packsByHead = self.packsByHead && !keepsPanels
+        let operands = TileOperandBuffers(self, packsByHead: packsByHead)
         let blockCount = blocks(of: shape.queryCount, by: queriesPerTile)
         if packsByHead {
             parallel(shape.batchCount * shape.keyValueHeadCount) { group in
                 let panels = operands.panels(ofGroup: group, shape)
                 for head in group * shape.groupSize..<(group + 1) * shape.groupSize {
-                    for block in 0..<blockCount { attend([tile(block, of: head)], operands, panels, rows, output) }
+                    for block in 0..<blockCount { attend(tile(block, of: head), operands, panels, rows, output) }
                 }
             }
         } else {
-            let headCount = headsPerItem
-            parallel(shape.batchCount * (shape.headCount / max(1, headCount)) * blockCount) { item in
+            parallel(shape.batchCount * shape.headCount * blockCount) { item in
                 // From the last block down: under a causal mask it is the heaviest.
-                let block = blockCount - 1 - item % blockCount
-                let firstHead = item / blockCount * headCount
-                let tiles = (firstHead..<firstHead + headCount).map { tile(block, of: $0) }
-                attend(tiles, operands, nil, rows, output)
+                let tile = tile(blockCount - 1 - item % blockCount, of: item / blockCount)
+                if paths[tile.batch] != .rows { attend(tile, operands, nil, rows, output) }
             }
         }
         return (output, rows, operands)
@@ -107,40 +110,38 @@ struct TiledAttention<Scalar: KernelScalar> {
             queries: range(block, by: queriesPerTile, upTo: shape.queryCount))
     }
 
-    /// How many heads one thread takes at a time.
-    ///
-    /// All that share keys and values, so that these are read once, where there are few queries and reading is what takes
-    /// the time, and as long as every thread has an item. A head's result has the same bits whatever heads it is computed beside.
-    var headsPerItem: Int {
-        guard paths.allSatisfy({ $0 == .rows }) else { return 1 }
-        let itemCount =
-            shape.batchCount * shape.keyValueHeadCount * blocks(of: shape.queryCount, by: queriesPerTile)
-        let wanted = shape.groupSize * itemCount / max(1, ComputeThreads.count)
-        return (1...max(1, shape.groupSize)).last { shape.groupSize % $0 == 0 && $0 <= max(1, wanted) } ?? 1
+    /// The sequences with few queries, by their index in the batch.
+    var decodedBatches: [Int] { paths.indices.filter { paths[$0] == .rows } }
+
+    /// How many of a sequence's queries are no padding.
+    func queryCount(_ batch: Int) -> Int {
+        min(operation.queryCounts?[batch] ?? shape.queryCount, shape.queryCount)
     }
 
-    /// Averages the values for one block of queries of each of some heads that share keys and values.
+    /// The features of a query and of a key.
+    var featureCount: Int {
+        if case .linear(let weight, _) = form.keys { return weight.shape[0] }
+        return shape.keyDimension
+    }
+
+    /// Averages the values for one block of queries of a head.
     private func attend(
-        _ tiles: [QueryTile], _ operands: TileOperandBuffers<Scalar>, _ panels: TensorStorage?,
+        _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ panels: TensorStorage?,
         _ rows: RowStatistics<Scalar>, _ output: Tensor
     ) {
-        let scratches = tiles.map { TileScratch<Scalar>(rows: $0.queries.count, width: shape.valueDimension) }
+        let scratch = TileScratch<Scalar>(rows: tile.queries.count, width: shape.valueDimension)
         // The pointers taken from them do not keep them alive.
-        defer { withExtendedLifetime((scratches, panels)) {} }
-        for (tile, scratch) in zip(tiles, scratches) { begin(tile, rows, scratch) }
+        defer { withExtendedLifetime((scratch, panels)) {} }
+        begin(tile, rows, scratch)
         for block in 0..<blocks(of: shape.keyCount, by: TileSize.keys) {
             let keys = range(block, by: TileSize.keys, upTo: shape.keyCount)
-            for (tile, scratch) in zip(tiles, scratches) {
-                if isPlain && paths[tile.batch] == .packed,
-                    let visible = visibleRuns(of: tile, in: keys, scratch)
-                {
-                    addPlain(keys, visible, to: tile, operands, panels, rows, scratch)
-                } else {
-                    add(keys, to: tile, operands, panels, rows, scratch)
-                }
+            if isPlain, let visible = visibleRuns(of: tile, in: keys, scratch) {
+                addPlain(keys, visible, to: tile, operands, panels, rows, scratch)
+            } else {
+                add(keys, to: tile, operands, panels, rows, scratch)
             }
         }
-        for (tile, scratch) in zip(tiles, scratches) { finish(tile, rows, scratch, output) }
+        finish(tile, rows, scratch, output)
     }
 
     /// Starts the averages at zero and the denominators with the sink.
@@ -484,7 +485,7 @@ struct TiledAttention<Scalar: KernelScalar> {
         return Tensor(shape: extents, strides: strides, elementType: type, storage: storage, offset: 0)
     }
 
-    private func write(_ row: UnsafePointer<Scalar>, _ count: Int, to output: Tensor, at position: Int) {
+    func write(_ row: UnsafePointer<Scalar>, _ count: Int, to output: Tensor, at position: Int) {
         switch output.elementType {
         case Scalar.elementType:
             (output.pointer(as: Scalar.self) + position).update(from: row, count: count)
@@ -505,7 +506,7 @@ struct TiledAttention<Scalar: KernelScalar> {
 enum ScorePath: Sendable {
     /// Keys transposed once per key-value head, so that a vector holds many keys: for many queries.
     case packed
-    /// Keys as they lie: for few queries, which would not pay for the transposition.
+    /// Keys as they lie: for few queries, which would not pay for the transposition (``DecodeAttention``).
     case rows
     /// The measure's own function for each pair.
     case pairwise
@@ -542,7 +543,7 @@ enum TileSize {
 }
 
 /// The keys of a block that a tile of queries has to look at.
-struct KeyTile {
+struct KeyTile: Equatable {
     /// From the first key that any of the queries may see to the last, in steps of `TileSize.keyStep`.
     let keys: Range<Int>
     /// Where scores are biased or masked one by one; elsewhere no mask code runs.

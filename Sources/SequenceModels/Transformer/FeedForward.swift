@@ -62,7 +62,10 @@ public struct FeedForward: Layer {
         case .relu: return down(relu(up(x)))
         case .gelu: return down(gelu(up(x)))
         case .geluTanh: return down(geluTanh(up(x)))
-        case .swiGLU: return down(silu(gate?(x) ?? x) * up(x))
+        case .swiGLU:
+            guard let gate else { stop("\(kind) needs a gate, and there is none.") }
+            let products = project(x, by: [gate, up])
+            return down(silu(products[0]) * products[1])
         }
     }
 }

@@ -135,7 +135,7 @@ public struct MultiHeadAttention: Layer {
         recording weightedQueries: Range<Int>? = nil
     ) -> LayerTrace {
         attend(
-            queries, to: .memory(memory ?? queries), rotation: nil, operation(mask: mask, bias: bias),
+            queries, to: memory.map { .memory($0) } ?? .itself, rotation: nil, operation(mask: mask, bias: bias),
             AttentionRequest(weights: weightedQueries)
         ) { $0(queries: $1, keys: $2, values: $3, returning: $4) }
     }
@@ -149,6 +149,8 @@ public struct MultiHeadAttention: Layer {
 
     /// Where a layer's keys and values come from.
     enum Source {
+        /// They are made from what the queries are made from.
+        case itself
         /// They are made from these vectors, `[B, T_k, M_k]`.
         case memory(Tensor)
         /// They were made before, `[B, G, T_k, D]`.
@@ -177,11 +179,18 @@ public struct MultiHeadAttention: Layer {
             AttentionOperation, _ queries: Tensor, _ keys: Tensor, _ values: Tensor, AttentionRequest
         ) -> AttentionResult
     ) -> LayerTrace {
-        let unrotatedQueries = query(x).splittingHeads(headCount)
-        let (unrotatedKeys, values): (Tensor, Tensor)
+        let (unrotatedQueries, unrotatedKeys, values): (Tensor, Tensor, Tensor)
         switch source {
-        case .memory(let memory): (unrotatedKeys, values) = keysAndValues(of: memory)
-        case .made(let keys, let made): (unrotatedKeys, values) = (keys, made)
+        case .itself:
+            let products = project(x, by: [query, key, value])
+            unrotatedQueries = products[0].splittingHeads(headCount)
+            unrotatedKeys = products[1].splittingHeads(keyValueHeadCount)
+            values = products[2].splittingHeads(keyValueHeadCount)
+        case .memory(let memory):
+            unrotatedQueries = query(x).splittingHeads(headCount)
+            (unrotatedKeys, values) = keysAndValues(of: memory)
+        case .made(let keys, let made):
+            (unrotatedQueries, unrotatedKeys, values) = (query(x).splittingHeads(headCount), keys, made)
         }
         let queries = rotation.map { $0(unrotatedQueries) } ?? unrotatedQueries
         let keys = rotation.map { $0(unrotatedKeys) } ?? unrotatedKeys

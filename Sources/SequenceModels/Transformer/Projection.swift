@@ -52,6 +52,12 @@ public struct Projection: Layer {
     public func callAsFunction(_ x: Tensor) -> Tensor { matmul(x, weight, bias: bias) }
 }
 
+/// Returns what each of several layers makes of the same vectors, with all products computed at once where no layer has a
+/// bias.
+func project(_ x: Tensor, by projections: [Projection]) -> [Tensor] {
+    projections.allSatisfy { $0.bias == nil } ? matmul(x, projections.map(\.weight)) : projections.map { $0(x) }
+}
+
 /// Calls `visit` with a matrix as a tensor, decoded if it is quantised.
 func visitParameter(
     _ matrix: inout WeightMatrix, _ name: String, _ visit: (String, inout Tensor) throws -> Void

@@ -80,7 +80,7 @@ public struct TransformerLayer: Layer {
     func callAsFunction(_ x: Tensor, _ pass: inout TransformerPass) -> Tensor {
         var stream = added(to: x, attentionNorm, &pass) { input, pass in
             let trace = attention.attend(
-                input, to: .memory(input), rotation: pass.rotation,
+                input, to: .itself, rotation: pass.rotation,
                 attention.operation(mask: pass.mask, bias: pass.bias), pass.request
             ) { pass.attend($0, $1, $2, $3, $4) }
             if pass.isTracing { pass.traces.append(trace) }

@@ -56,6 +56,26 @@ final class PaddedMatrix {
         set { storage[1 + row * stride + column] = newValue }
     }
 
+    /// Rounds the elements.
+    func round(_ rounded: (Float) -> Float) {
+        for row in 0..<rows {
+            for column in 0..<columns { self[row, column] = rounded(self[row, column]) }
+        }
+    }
+
+    /// Calls `body` with the rows from an address in them on, stored as a type that holds them exactly.
+    func withStored(
+        as type: sattn_weight_type, from start: UnsafePointer<Float>, _ body: (UnsafeRawPointer?) -> Void
+    ) {
+        guard let base = storage.baseAddress else { return }
+        let rest = storage[(UnsafePointer(base).distance(to: start))...]
+        switch type {
+        case SATTN_FLOAT16: rest.map { Float16($0).bitPattern }.withUnsafeBytes { body($0.baseAddress) }
+        case SATTN_BFLOAT16: rest.map { UInt16($0.bitPattern >> 16) }.withUnsafeBytes { body($0.baseAddress) }
+        default: body(start)
+        }
+    }
+
     /// Whether everything outside of the rows and columns is as it was.
     var isPaddingIntact: Bool {
         storage.indices.allSatisfy { index in

@@ -11,21 +11,52 @@ enum TileOperation: CaseIterable {
     case absoluteDistance
     case additive
     case dotRows
+    case dotStoredFloat32
+    case dotStoredFloat16
+    case dotStoredBFloat16
+    case productAddStoredFloat32
+    case productAddStoredFloat16
+    case productAddStoredBFloat16
+
+    /// Whether the sums start from what `out` holds.
+    var isAdding: Bool {
+        switch self {
+        case .productAdd, .productAddStoredFloat32, .productAddStoredFloat16, .productAddStoredBFloat16: true
+        default: false
+        }
+    }
+
+    /// Whether the right side has its vectors in rows.
+    var takesRows: Bool {
+        switch self {
+        case .dotRows, .dotStoredFloat32, .dotStoredFloat16, .dotStoredBFloat16: true
+        default: false
+        }
+    }
+
+    /// How the right side is stored.
+    var storedType: sattn_weight_type {
+        switch self {
+        case .dotStoredFloat16, .productAddStoredFloat16: SATTN_FLOAT16
+        case .dotStoredBFloat16, .productAddStoredBFloat16: SATTN_BFLOAT16
+        default: SATTN_FLOAT32
+        }
+    }
 
     /// The sum that the header writes, in any floating-point type.
     func sum<Real: BinaryFloatingPoint>(
         from start: Real, _ left: (Int) -> Real, _ right: (Int) -> Real, depth: Int, weight: (Int) -> Real,
         tanh: (Real) -> Real
     ) -> Real {
-        var sum = self == .productAdd ? start : 0
+        var sum = isAdding ? start : 0
         for k in 0..<depth {
             let a = left(k)
             let b = right(k)
             switch self {
-            case .product, .productAdd, .dotRows: sum += a * b
             case .squaredDistance: sum += (a - b) * (a - b)
             case .absoluteDistance: sum += abs(a - b)
             case .additive: sum += weight(k) * tanh(a + b)
+            default: sum += a * b
             }
         }
         return sum
@@ -33,9 +64,13 @@ enum TileOperation: CaseIterable {
 
     /// The matrix of `columns` vectors of length `depth`, laid out as this kernel takes it.
     func right(columns: Int, depth: Int, random generator: inout SeededGenerator) -> PaddedMatrix {
-        self == .dotRows
+        let matrix =
+            takesRows
             ? PaddedMatrix(rows: columns, columns: depth, random: &generator)
             : PaddedMatrix(rows: depth, columns: columns, random: &generator)
+        if storedType == SATTN_FLOAT16 { matrix.round { Float(Float16($0)) } }
+        if storedType == SATTN_BFLOAT16 { matrix.round { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) } }
+        return matrix
     }
 
     /// Runs the kernel on the rows and columns asked for, out of larger matrices.
@@ -46,7 +81,7 @@ enum TileOperation: CaseIterable {
     ) throws {
         let output = try #require(out.pointer)
         let left = try #require(a.pointer) + firstRow * a.stride
-        let right = try #require(b.pointer) + firstColumn * (self == .dotRows ? b.stride : 1)
+        let right = try #require(b.pointer) + firstColumn * (takesRows ? b.stride : 1)
         let (rows, columns) = (out.rows, out.columns)
         switch self {
         case .product:
@@ -64,6 +99,16 @@ enum TileOperation: CaseIterable {
                 output, out.stride, left, a.stride, right, b.stride, rows, columns, depth, weights.pointer)
         case .dotRows:
             kernels.dot_rows(output, out.stride, left, a.stride, right, b.stride, rows, columns, depth)
+        case .dotStoredFloat32, .dotStoredFloat16, .dotStoredBFloat16:
+            b.withStored(as: storedType, from: right) {
+                kernels.dot_stored(
+                    output, out.stride, left, a.stride, $0, b.stride, storedType, rows, columns, depth)
+            }
+        case .productAddStoredFloat32, .productAddStoredFloat16, .productAddStoredBFloat16:
+            b.withStored(as: storedType, from: right) {
+                kernels.product_add_stored(
+                    output, out.stride, left, a.stride, $0, b.stride, storedType, rows, columns, depth)
+            }
         }
     }
 }
@@ -101,7 +146,7 @@ enum TileOperation: CaseIterable {
             var largest = 0.0
             for row in 0..<rows {
                 for column in 0..<columns {
-                    let right = { (k: Int) in operation == .dotRows ? b[column, k] : b[k, column] }
+                    let right = { (k: Int) in operation.takesRows ? b[column, k] : b[k, column] }
                     let plain = operation.sum(
                         from: start, { a[row, $0] }, right, depth: depth, weight: { weights[0, $0] },
                         tanh: { Float(tanh(Double($0))) })
@@ -167,7 +212,7 @@ enum TileOperation: CaseIterable {
             let (spoiledRow, spoiledColumn, k) = (rows / 2, columns - 2, depth / 2)
             a[spoiledRow, k] = .nan
             let spoiled: Float = operation == .additive ? .nan : -.infinity
-            if operation == .dotRows { b[spoiledColumn, k] = spoiled } else { b[k, spoiledColumn] = spoiled }
+            if operation.takesRows { b[spoiledColumn, k] = spoiled } else { b[k, spoiledColumn] = spoiled }
             let out = PaddedMatrix(rows: rows, columns: columns, padding: guardValue) { _, _ in 0.5 }
             try operation.run(kernels, into: out, a, b, weights: weights, depth: depth)
             for row in 0..<rows {
@@ -223,12 +268,13 @@ enum TileOperation: CaseIterable {
             case .additive:
                 kernels.additive(&out, columns, a, depth, b, columns, rows, columns, depth, weights)
             case .dotRows: kernels.dot_rows(&out, columns, a, depth, b, depth, rows, columns, depth)
+            default: continue
             }
             for row in 0..<rows {
                 for column in 0..<columns {
                     let exact = operation.sum(
                         from: 0.5, { a[row * depth + $0] },
-                        { operation == .dotRows ? b[column * depth + $0] : b[$0 * columns + column] },
+                        { operation.takesRows ? b[column * depth + $0] : b[$0 * columns + column] },
                         depth: depth, weight: { weights[$0] }, tanh: { tanh($0) })
                     #expect(abs(out[row * columns + column] - exact) <= 1e-14, "\(operation)")
                 }

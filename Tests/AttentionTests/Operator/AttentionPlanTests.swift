@@ -187,7 +187,7 @@ import Testing
     }
 
     @Test func `what is asked for beside the output is counted`() {
-        let sizes = OperandSizes()
+        let sizes = OperandSizes(queryCount: 17)
         let (queries, keys, values) = sizes.operands(seed: 7)
         let operation = AttentionOperation()
         let alone = operation.plan(queries: queries, keys: keys, values: values)

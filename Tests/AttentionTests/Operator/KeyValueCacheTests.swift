@@ -233,6 +233,18 @@ import Testing
         #expect(part(second.values, 11..<13).floats == part(other.values, 0..<2).floats)
     }
 
+    @Test func `a token is appended in place`() {
+        var cache = KeyValueCache(batchCount: 1, headCount: 1, keyDimension: 7, valueDimension: 5, capacity: 8)
+        var random = SeededGenerator(seed: 94)
+        var addresses: Set<UnsafeRawPointer?> = []
+        for _ in 0..<8 {
+            cache.append(keys: random.operand([1, 1, 1, 7]), values: random.operand([1, 1, 1, 5]))
+            _ = cache.attention(queries: random.operand([1, 2, 1, 7]))
+            addresses.insert(cache.keys.withUnsafeBytes { $0.baseAddress })
+        }
+        #expect(addresses.count == 1)
+    }
+
     @Test func `a cache may be fed from its own views`() {
         let operands = sizes.operands(seed: 90)
         var cache = emptyCache()
