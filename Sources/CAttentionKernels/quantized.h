@@ -26,7 +26,8 @@ INLINE void quantized_rows(sattn_weight_type type, const int panels, float *out,
                            size_t panel_stride, size_t rows, size_t depth) {
 #define BLOCK(n) \
     quantized_block(type, n, panels, out + r * out_stride, out_stride, columns, quants + r * depth, \
-                    scales + r * (depth / 32), sums + r * (depth / 32), weights, panel_stride, depth)
+                    scales + r * (depth / SATTN_ACTIVATION_BLOCK), sums + r * (depth / SATTN_ACTIVATION_BLOCK), \
+                    weights, panel_stride, depth)
     size_t r = 0;
     for (; r + QUANTIZED_ROWS <= rows; r += QUANTIZED_ROWS) BLOCK(QUANTIZED_ROWS);
     switch (rows - r) {

@@ -226,10 +226,11 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
 // MARK: - Products with quantised weights
 
 static void quantize(int8_t *quants, float *scales, float *sums, const float *x, size_t count) {
-    for (size_t b = 0; b < count / 32; b++, x += 32, quants += 32) {
+    const size_t length = SATTN_ACTIVATION_BLOCK;
+    for (size_t b = 0; b < count / length; b++, x += length, quants += length) {
         float top = 0;
         bool is_finite = true;
-        for (size_t i = 0; i < 32; i++) {
+        for (size_t i = 0; i < length; i++) {
             if (fabsf(x[i]) > top) top = fabsf(x[i]);
             if (!isfinite(x[i])) is_finite = false;
         }
@@ -237,7 +238,7 @@ static void quantize(int8_t *quants, float *scales, float *sums, const float *x,
         scales[b] = is_finite ? (is_zero ? 0 : top / 127) : NAN;
         float factor = is_finite && !is_zero ? 127 / top : 0;
         int32_t total = 0;
-        for (size_t i = 0; i < 32; i++) {
+        for (size_t i = 0; i < length; i++) {
             quants[i] = is_finite ? (int8_t)rintf(x[i] * factor) : 0;
             total += quants[i];
         }
@@ -256,21 +257,22 @@ static void quantized_product(float *out, size_t out_stride, const int8_t *quant
             for (size_t b = 0; b < blocks; b++) {
                 const uint8_t *block = (const uint8_t *)weights + (c / 16 * blocks + b) * block_bytes;
                 const int8_t *activations = quants + r * depth + 32 * b;
-                int32_t sum = 0;
+                int32_t sum[2] = {0};
                 for (size_t k = 0; k < 32; k++) {
                     // Numbers lie by fours; those of 4 bits in the low half of a byte, and 16 later in the high one.
                     size_t low = type == SATTN_Q8_0 ? k : k % 16;
                     uint8_t number = block[header + low / 4 * 64 + c % 16 * 4 + low % 4];
                     if (type != SATTN_Q8_0) number = k < 16 ? number & 15 : number >> 4;
-                    sum += number * activations[k];
+                    sum[k / SATTN_ACTIVATION_BLOCK] += number * activations[k];
                 }
                 uint16_t halves[2] = {0};
                 memcpy(&halves[0], block + c % 16 * 2, 2);
                 if (type == SATTN_Q4_1) memcpy(&halves[1], block + 32 + c % 16 * 2, 2);
                 float d = float_from_float16(halves[0]);
                 float m = type == SATTN_Q4_1 ? float_from_float16(halves[1]) : d * (type == SATTN_Q4_0 ? -8 : -128);
-                total += (float)sum * (d * scales[r * blocks + b]);
-                total += m * sums[r * blocks + b];
+                const float *half_scales = scales + (r * blocks + b) * 2, *half_sums = sums + (r * blocks + b) * 2;
+                total += m * (half_sums[0] + half_sums[1]);
+                total += d * ((float)sum[0] * half_scales[0] + (float)sum[1] * half_scales[1]);
             }
             out[r * out_stride + c] = total;
         }

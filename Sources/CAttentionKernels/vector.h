@@ -1044,10 +1044,11 @@ static void encode_bfloat16(uint16_t *out, const float *x, size_t count) {
 // MARK: - Quantised activations
 
 static void quantize(int8_t *quants, float *scales, float *sums, const float *x, size_t count) {
-    for (size_t b = 0; b < count / 32; b++, x += 32, quants += 32) {
+    const size_t length = SATTN_ACTIVATION_BLOCK;
+    for (size_t b = 0; b < count / length; b++, x += length, quants += length) {
         // As integers, the bits of magnitudes are in the order of the numbers, then ∞, then NaN.
         uint_lanes largest = {0};
-        UNROLL for (int i = 0; i < 32; i += LANES)
+        UNROLL for (size_t i = 0; i < length; i += LANES)
             largest = __builtin_elementwise_max(largest, (uint_lanes)magnitude(load(x + i)));
         uint32_t bits = __builtin_reduce_max(largest);
         float top;
@@ -1056,7 +1057,7 @@ static void quantize(int8_t *quants, float *scales, float *sums, const float *x,
         float factor = is_finite && !is_zero ? 127 / top : 0;
         scales[b] = is_finite ? (is_zero ? 0 : top / 127) : __builtin_nanf("");
         int_lanes total = {0};
-        UNROLL for (int i = 0; i < 32; i += LANES) {
+        UNROLL for (size_t i = 0; i < length; i += LANES) {
             // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
             lanes scaled = is_finite ? load(x + i) * factor : (lanes){0};
             int_lanes rounded = (int_lanes)(scaled + 0x1.8p23f) - 0x4B400000;

@@ -508,12 +508,14 @@ static void check_stored(void) {
         }
     }
     int8_t quants[96], wanted_quants[96];
-    float scales[6], wanted_scales[6];
+    // The scales of all blocks, and then the sums.
+    enum { blocks = 96 / SATTN_ACTIVATION_BLOCK };
+    float scales[2 * blocks], wanted_scales[2 * blocks];
     for (size_t start = 0; start + 96 <= COUNT; start += 96) {
-        tested->quantize(quants, scales, scales + 3, wanted + start, 96);
-        reference->quantize(wanted_quants, wanted_scales, wanted_scales + 3, wanted + start, 96);
+        tested->quantize(quants, scales, scales + blocks, wanted + start, 96);
+        reference->quantize(wanted_quants, wanted_scales, wanted_scales + blocks, wanted + start, 96);
         check(memcmp(quants, wanted_quants, 96) == 0, "quantize", 1, start, 0, quants[0], wanted_quants[0]);
-        for (size_t i = 0; i < 6; i++) {
+        for (size_t i = 0; i < 2 * blocks; i++) {
             bool same = isnan(wanted_scales[i]) ? isnan(scales[i]) : scales[i] == wanted_scales[i];
             check(same, "quantize", 1, start, i, scales[i], wanted_scales[i]);
         }

@@ -32,18 +32,19 @@ final class PackedWeights: Sendable {
 /// The rows of a panel.
 private let quantizedPanelRows = 16
 
-/// Rows of activations in 8 bits: blocks of 32 with a scale and a scaled sum each.
+/// Rows of activations in 8 bits: blocks of 16 with a scale and a scaled sum each.
 private struct QuantizedRows {
     let rowCount: Int
     let columnCount: Int
     private let storage: TensorStorage
-    private var blockCount: Int { rowCount * (columnCount / 32) }
+    private var rowBlockCount: Int { columnCount / SATTN_ACTIVATION_BLOCK }
 
     /// Quantises `[…, columns]`, float32 and contiguous.
     init(_ x: Tensor, rowCount: Int, columnCount: Int) {
         self.rowCount = rowCount
         self.columnCount = columnCount
-        storage = TensorStorage(byteCount: rowCount * columnCount + 2 * rowCount * (columnCount / 32) * 4)
+        let blockCount = rowCount * (columnCount / SATTN_ACTIVATION_BLOCK)
+        storage = TensorStorage(byteCount: rowCount * columnCount + 2 * blockCount * MemoryLayout<Float>.stride)
         guard rowCount * columnCount > 0 else { return }
         let source = x.pointer(as: Float.self)
         // One or a few are done sooner than a thread wakes.
@@ -63,10 +64,10 @@ private struct QuantizedRows {
     }
 
     func scales(from row: Int) -> UnsafeMutablePointer<Float> {
-        (storage.base + rowCount * columnCount).assumingMemoryBound(to: Float.self) + row * (columnCount / 32)
+        (storage.base + rowCount * columnCount).assumingMemoryBound(to: Float.self) + row * rowBlockCount
     }
 
-    func sums(from row: Int) -> UnsafeMutablePointer<Float> { scales(from: row) + blockCount }
+    func sums(from row: Int) -> UnsafeMutablePointer<Float> { scales(from: row) + rowCount * rowBlockCount }
 }
 
 /// Returns the products of one input with several quantised matrices, on 8-bit activations: quantised once, and all in
@@ -86,9 +87,9 @@ func quantizedProducts(_ x: Tensor, _ matrices: [WeightMatrix]) -> [Tensor] {
     let panels = matrices.map(\.panels)
     let total = matrices.reduce(0) { $0 + blocks(of: $1.rowCount, by: quantizedPanelRows) }
 
-    // An item is some panels, three of which the kernel takes at once, and some rows. The panels stay in the first-level
+    // An item is some panels, two of which the kernel takes at once, and some rows. The panels stay in the first-level
     // cache while the rows pass by, and the rows in the second-level one from item to item.
-    let panelLength = min(max(total / (8 * ComputeThreads.count) / 3 * 3, 3), rows == 1 ? 48 : 12)
+    let panelLength = min(max(total / (8 * ComputeThreads.count) / 2 * 2, 2), rows == 1 ? 48 : 12)
     let rowPieces = blocks(of: rows, by: max(4, 393_216 / max(1, columns)))
     let rowLength = blocks(of: blocks(of: rows, by: rowPieces), by: 4) * 4
     var items: [(matrix: Int, outputs: Range<Int>)] = []

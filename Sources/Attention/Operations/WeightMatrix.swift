@@ -59,7 +59,7 @@ public struct WeightMatrix: Sendable {
     public enum Arithmetic: String, Sendable, CaseIterable {
         /// Weights are decoded to float32.
         case float32
-        /// Activations are quantised, in blocks of 32 numbers of 8 bits with a scale; sums within a block are exact
+        /// Activations are quantised, in blocks of 16 numbers of 8 bits with a scale; sums within a block are exact
         /// integers, and those of blocks float32.
         ///
         /// Several times as fast. An activation is off by at most 1/254 of the largest in its block.

@@ -35,6 +35,9 @@ typedef enum {
     SATTN_Q4_1 = 5,
 } sattn_weight_type;
 
+/// How many activations share a scale in the products with quantised weights: half of a block of weights.
+enum { SATTN_ACTIVATION_BLOCK = 16 };
+
 /// A step of Adam (Kingma and Ba, 2015, arXiv:1412.6980) or AdamW (Loshchilov and Hutter, 2019,
 /// arXiv:1711.05101), with what is the same for every element worked out beforehand.
 typedef struct {
@@ -409,32 +412,36 @@ typedef struct {
     void (*encode_bfloat16)(uint16_t *out, const float *x, size_t count);
 
     // Products of activations with quantised weights, both as 8-bit integers. What is quantised is the activations,
-    // blocks of 32 at a time:  x = d·q, with q from -127 to 127.
+    // blocks of 16 at a time:  x = d·q, with q from -127 to 127. With blocks of 32, which are the weights', the logits
+    // of SmolLM2 are off by twice as much.
 
-    /// Quantises `count` activations, a multiple of 32. For each block of 32:
+    /// Quantises `count` activations, a multiple of 16. For each block of `SATTN_ACTIVATION_BLOCK`, 16:
     ///
     ///     scales[b] = max |x| / 127   quants = x · 127 / max |x|, rounded, ties to even
     ///     sums[b] = scales[b] · Σ quants
     ///
     /// Where all are less than 2⁻¹⁰⁰ in magnitude, they count as 0. Where one is not finite the scale and the sum
-    /// are NaN, and all quants 0. Every version gives the same bits. 100 ns for 576 with 16 lanes.
+    /// are NaN, and all quants 0. Every version gives the same bits. 145 ns for 576 with 16 lanes (Zen 5).
     void (*quantize)(int8_t *quants, float *scales, float *sums, const float *x, size_t count);
-    /// out[r * out_stride + c] = Σ_b (d[c, b] · scales[r, b]) · Σ_k n[c, k] · quants[r, k]  +  m[c, b] · sums[r, b]
+    /// out[r * out_stride + c] =
+    ///     Σ_b  m[c, b] · Σ_h sums[r, b, h]  +  d[c, b] · Σ_h scales[r, b, h] · Σ_k n[c, k] · quants[r, k]
     ///
-    /// over blocks b of 32 in ascending order, and k over each, with weights d·n + m: m is -8d of Q4_0, and -128d of
-    /// Q8_0, whose numbers count from 0. NULL where an instruction set has no product of bytes that
-    /// is worth it. `depth` is a multiple of 32 and the stride of `quants`; that of `scales` and `sums` is depth / 32.
+    /// over blocks b of 32 in ascending order, their two halves h, and k over each half, with weights d·n + m: m is -8d
+    /// of Q4_0, and -128d of Q8_0, whose numbers count from 0. NULL where an instruction set has no product of bytes
+    /// that is worth it. `depth` is a multiple of 32 and the stride of `quants`; that of `scales` and `sums` is depth / 16.
     /// `weights` are panels from `sattn_pack_panel`, of any alignment, for `columns` rows of the matrix.
     ///
-    /// The inner sums are exact, so that versions differ only in the rounding of the outer ones.
+    /// The inner sums are exact, so that versions differ only in the rounding of the outer ones. Activations of 2¹¹⁵ and
+    /// more may overflow.
     ///
-    /// Versions, with GOP/s for 512 rows, 1,536 columns, depth 576, and GB/s of weights for one row, 4,096 by 4,096, out of
-    /// the cache (Zen 5, one thread: peak 1,091 GOP/s, 42 GB/s); each for Q4_1, Q4_0 and Q8_0:
+    /// Versions, with GOP/s for 512 rows, 1,536 columns, depth 576, and GB/s of weights for one row, 4,096 by 4,096,
+    /// out of the cache (Zen 5, one thread: peak 1,091 GOP/s, 42 GB/s); each for Q4_1, Q4_0 and Q8_0:
     ///   scalar  the definition
-    ///   avx2    262 275 147   22.6 22.5 23.9   bytes of Q8_0 as two of 4 bits, whose products fit into 16
-    ///   vnni    769 758 737   40.1 43.1 42.3   4 rows × 3 panels; a single row one panel, fetched 8 KB ahead
-    /// Blocks of 6 × 2, 7 × 2 and 12 × 1 gave 759, 751 and 570 of Q4_1 where 4 × 3 gave 766. One row without fetching
-    /// ahead read 31.7 GB/s in single panels and 28.2 in threes; 1, 2 and 4 KB ahead gave from 31 to 34.
+    ///   avx2    248 248 135   21.8 20.6 20.3   bytes of Q8_0 as two of 4 bits, whose products fit into 16
+    ///   vnni    692 690 679   36.0 42.2 41.0   4 rows × 2 panels; a single row one panel, fetched 8 KB ahead
+    /// With one scale for 32 activations vnni gave 788, 774 and 765, and read as fast. 4 × 3 with one half after the
+    /// other, whose scales multiply d, gave 650, 640 and 637. One row without fetching ahead read 31.7 GB/s in single
+    /// panels and 28.2 in threes; 1, 2 and 4 KB ahead gave from 31 to 34.
     void (*quantized_product)(float *out, size_t out_stride, const int8_t *quants, const float *scales,
                               const float *sums, const void *weights, sattn_weight_type type, size_t rows,
                               size_t columns, size_t depth);

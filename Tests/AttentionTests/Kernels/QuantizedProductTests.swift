@@ -13,7 +13,7 @@ import Testing
         _ x: [Float], _ kernels: sattn_kernels
     ) -> (quants: [Int8], scales: [Float], sums: [Float]) {
         var quants = [Int8](repeating: 99, count: x.count + 1)
-        var scales = [Float](repeating: guardValue, count: x.count / 32 + 1)
+        var scales = [Float](repeating: guardValue, count: x.count / SATTN_ACTIVATION_BLOCK + 1)
         var sums = scales
         kernels.quantize(&quants, &scales, &sums, x, x.count)
         #expect(quants.last == 99 && scales.last == guardValue && sums.last == guardValue)
@@ -86,8 +86,8 @@ import Testing
         var generator = SeededGenerator(seed: 2)
         let x = (0..<32 * 50).map { _ in Float.random(in: -3...3, using: &generator) }
         let (quants, scales, sums) = Self.quantized(x, try kernelTable(table))
-        for block in 0..<50 {
-            let range = block * 32..<block * 32 + 32
+        for block in 0..<x.count / SATTN_ACTIVATION_BLOCK {
+            let range = block * SATTN_ACTIVATION_BLOCK..<(block + 1) * SATTN_ACTIVATION_BLOCK
             let largest = try #require(x[range].map(\.magnitude).max())
             #expect(scales[block] == largest / 127)
             for index in range {
@@ -101,16 +101,18 @@ import Testing
     func `zeros, and numbers next to them, are zeros, and what is not finite is NaN`(table: String) throws {
         let kernels = try kernelTable(table)
         for value in [0, -0.0, 0x1p-101, -.leastNonzeroMagnitude] as [Float] {
-            let (quants, scales, sums) = Self.quantized([Float](repeating: value, count: 32), kernels)
-            #expect(quants == [Int8](repeating: 0, count: 32) && scales == [0] && sums == [0])
+            let (quants, scales, sums) = Self.quantized(
+                [Float](repeating: value, count: SATTN_ACTIVATION_BLOCK), kernels)
+            #expect(quants == [Int8](repeating: 0, count: SATTN_ACTIVATION_BLOCK) && scales == [0] && sums == [0])
         }
         for value in [Float.infinity, -.infinity, .nan, -.nan, Float(nan: 1, signaling: true)] {
-            for place in [0, 7, 8, 15, 16, 31] {
-                var x = [Float](repeating: 1, count: 96)
-                x[32 + place] = value
+            for place in [0, 3, 4, 7, 8, 15] {
+                let length = SATTN_ACTIVATION_BLOCK
+                var x = [Float](repeating: 1, count: 3 * length)
+                x[length + place] = value
                 let (quants, scales, sums) = Self.quantized(x, kernels)
                 #expect(scales.map(\.isNaN) == [false, true, false] && sums.map(\.isNaN) == [false, true, false])
-                #expect(quants[32..<64].allSatisfy { $0 == 0 } && quants[0] == 127)
+                #expect(quants[length..<2 * length].allSatisfy { $0 == 0 } && quants[0] == 127)
             }
         }
     }
@@ -127,7 +129,8 @@ import Testing
                 let bytes = Self.bytes(type, blockCount: columns * depth / 32, using: &generator)
                 let panels = Self.panels(bytes, type, rows: columns, depth: depth)
                 var x = (0..<rows * depth).map { _ in Float.random(in: -1...1, using: &generator) }
-                // A block whose quants are all ±127.
+                // Blocks whose quants are all ±127, and next to large activations small ones, whose scale is another.
+                for index in x.indices where index / SATTN_ACTIVATION_BLOCK % 3 == 2 { x[index] /= 1000 }
                 for index in x.indices.prefix(32) { x[index] = index % 2 == 0 && rows > 1 ? -1 : 1 }
                 let (quants, scales, sums) = Self.quantized(x, kernels)
                 let out = PaddedMatrix(rows: rows, columns: columns, padding: guardValue) { _, _ in guardValue }
@@ -144,10 +147,10 @@ import Testing
                         var (sum, size) = (0.0, 0.0)
                         for k in 0..<depth {
                             let place = row * depth + k
-                            let activation = Double(scales[place / 32]) * Double(quants[place])
+                            let activation = Double(scales[place / SATTN_ACTIVATION_BLOCK]) * Double(quants[place])
                             sum += activation * Double(weights[column * depth + k])
                             // What is subtracted at most, from the largest number that it may be subtracted from.
-                            size += Double(scales[place / 32]) * abs(Double(quants[place])) * 25
+                            size += Double(scales[place / SATTN_ACTIVATION_BLOCK]) * abs(Double(quants[place])) * 25
                         }
                         #expect(abs(Double(out[row, column]) - sum) <= 1e-6 * size, "\(type) \(columns) \(depth)")
                     }
@@ -168,11 +171,11 @@ import Testing
             let (quants, scales, sums) = Self.quantized(x, kernels)
             func product(rows: Range<Int>, panel: Int, columns count: Int) -> [[UInt32]] {
                 let out = PaddedMatrix(rows: rows.count, columns: count, padding: guardValue) { _, _ in 0 }
+                let firstBlock = rows.lowerBound * depth / SATTN_ACTIVATION_BLOCK
                 panels.withUnsafeBytes {
                     kernels.quantized_product(
                         out.pointer, out.stride, Array(quants[(rows.lowerBound * depth)...]),
-                        Array(scales[(rows.lowerBound * depth / 32)...]),
-                        Array(sums[(rows.lowerBound * depth / 32)...]),
+                        Array(scales[firstBlock...]), Array(sums[firstBlock...]),
                         $0.baseAddress.map { $0 + 1 + panel * sattn_panel_byte_count(type, depth) }, type, rows.count,
                         count, depth)
                 }
