@@ -81,10 +81,20 @@ extension AttentionOperation {
             }
         }
         if Scalar.self == Double.self { reasons.append("queries are float64: plain float64 kernels") }
-        let packedHeads =
-            call.packsByHead && !request.needsSecondPass
-            ? ComputeThreads.count : shape.batchCount * shape.keyValueHeadCount
-        var extra = call.paths.contains(.packed) ? packedHeads * shape.keyCount * featureCount : 0
+        let inBFloat16 = BFloat16Operands.serve(call)
+        let groupCount = shape.batchCount * shape.keyValueHeadCount
+        let keepsPanels = request.needsSecondPass
+        var extra = 0
+        if call.paths.contains(.packed) && (!inBFloat16 || keepsPanels) {
+            let headCount = call.packsByHead && !keepsPanels ? ComputeThreads.count : groupCount
+            extra = headCount * shape.keyCount * featureCount
+        }
+        if inBFloat16 {
+            reasons.append(
+                "operands are bfloat16, which the processor multiplies: weights are rounded to it, sums are float32")
+            let headCount = call.packsByHead ? ComputeThreads.count : groupCount
+            extra += headCount * BFloat16Operands.byteCount(shape) / size
+        }
         for (name, tensor, map) in [
             ("queries", call.queries, call.form.queries), ("keys", call.keys, call.form.keys),
             ("values", call.values, .identity),
@@ -92,7 +102,7 @@ extension AttentionOperation {
             var width = tensor.shape[3]
             switch map {
             case .identity:
-                if TileOperandBuffers<Scalar>.isReadable(tensor) { continue }
+                if TileOperandBuffers<Scalar>.isReadable(tensor) || inBFloat16 && !request.needsSecondPass { continue }
                 let why = tensor.elementType == Scalar.elementType ? "not side by side" : "\(tensor.elementType)"
                 reasons.append("\(name) are \(why): copied once as \(Scalar.elementType)")
             case .normalized: reasons.append("\(name) are normalised once")
@@ -137,7 +147,7 @@ extension AttentionOperation {
         let tileBytes = TileScratch<Scalar>.byteCount(
             rows: min(TileSize.queries, shape.queryCount), width: shape.valueDimension)
         return AttentionPlan(
-            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name,
+            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name + (inBFloat16 ? " bfloat16" : ""),
             path: Set(call.paths.map { "\($0)" }).sorted().joined(separator: " and "), reasons: reasons,
             tileSize: (TileSize.queries, TileSize.keys), emptyTileCount: counts[.empty] ?? 0,
             fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,

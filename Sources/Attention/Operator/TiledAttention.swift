@@ -70,22 +70,31 @@ struct TiledAttention<Scalar: KernelScalar> {
         return result
     }
 
+    /// Whether every tile is one of plain products, with what is seen as bounds of each query if not as a whole.
+    var isInBounds: Bool {
+        isPlainProduct && paths.allSatisfy { $0 == .packed } && (operation.mask.rule == nil || intervals != nil)
+    }
+
     /// Returns the output, laid out in the order of these strides, and what was computed on the way.
     ///
-    /// The operands hold the packed keys, if there are any and `keepsPanels` says so.
+    /// The operands hold what a second pass over the scores reads if `keepsPanels` says so: packed keys, and float32.
     func run(
         layout: [Int], outputType: ElementType, keepsPanels: Bool
     ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>) {
-        let packsByHead = self.packsByHead && !keepsPanels
-        let operands = TileOperandBuffers(self, packsByHead: packsByHead)
+        let inBFloat16 = BFloat16Operands.serve(self)
+        let packsByHead = self.packsByHead && (inBFloat16 || !keepsPanels)
+        let operands = TileOperandBuffers(self, packsByHead: packsByHead, inBFloat16: inBFloat16)
         let output = emptyOutput(layout, outputType)
         let rows = RowStatistics<Scalar>(shape)
         let blockCount = blocks(of: shape.queryCount, by: queriesPerTile)
         if packsByHead {
             parallel(shape.batchCount * shape.keyValueHeadCount) { group in
                 let panels = operands.panels(ofGroup: group, shape)
+                let scratch = self.scratch()
                 for head in group * shape.groupSize..<(group + 1) * shape.groupSize {
-                    for block in 0..<blockCount { attend([tile(block, of: head)], operands, panels, rows, output) }
+                    for block in 0..<blockCount {
+                        attend([tile(block, of: head)], operands, panels, rows, [scratch], output)
+                    }
                 }
             }
         } else {
@@ -95,10 +104,15 @@ struct TiledAttention<Scalar: KernelScalar> {
                 let block = blockCount - 1 - item % blockCount
                 let firstHead = item / blockCount * headCount
                 let tiles = (firstHead..<firstHead + headCount).map { tile(block, of: $0) }
-                attend(tiles, operands, nil, rows, output)
+                attend(tiles, operands, nil, rows, tiles.map { _ in self.scratch() }, output)
             }
         }
-        return (output, rows, operands)
+        return (output, rows, inBFloat16 && keepsPanels ? TileOperandBuffers(self) : operands)
+    }
+
+    /// What one thread needs for a tile of any block of queries.
+    private func scratch() -> TileScratch<Scalar> {
+        TileScratch(rows: min(queriesPerTile, shape.queryCount), width: shape.valueDimension)
     }
 
     private func tile(_ block: Int, of head: Int) -> QueryTile {
@@ -122,9 +136,8 @@ struct TiledAttention<Scalar: KernelScalar> {
     /// Averages the values for one block of queries of each of some heads that share keys and values.
     private func attend(
         _ tiles: [QueryTile], _ operands: TileOperandBuffers<Scalar>, _ panels: TensorStorage?,
-        _ rows: RowStatistics<Scalar>, _ output: Tensor
+        _ rows: RowStatistics<Scalar>, _ scratches: [TileScratch<Scalar>], _ output: Tensor
     ) {
-        let scratches = tiles.map { TileScratch<Scalar>(rows: $0.queries.count, width: shape.valueDimension) }
         // The pointers taken from them do not keep them alive.
         defer { withExtendedLifetime((scratches, panels)) {} }
         for (tile, scratch) in zip(tiles, scratches) { begin(tile, rows, scratch) }
@@ -203,6 +216,10 @@ struct TiledAttention<Scalar: KernelScalar> {
         let isCut = visible == .runs
         for row in 0..<tile.queries.count where !isCut || scratch.begins[row] < scratch.ends[row] {
             rows.seesAnything[first + row] = true
+        }
+        if let bfloat16 = operands.bfloat16 {
+            bfloat16.attend(to: keys, tile, panels, rows, firstRow: first, scratch, isCut: isCut)
+            return
         }
         attend(
             to: keys, tile, operands, rows, scratch, withValues: true,
@@ -485,9 +502,7 @@ struct TiledAttention<Scalar: KernelScalar> {
                 (output.pointer(as: UInt16.self) + position)[index] = Float16(row[index]).bitPattern
             }
         case .bfloat16:
-            for index in 0..<count {
-                (output.pointer(as: UInt16.self) + position)[index] = BFloat16(Float(row[index])).bitPattern
-            }
+            Scalar.encodeBFloat16(output.pointer(as: UInt16.self) + position, row, count)
         default: stop("Attention has no output of type \(output.elementType).")
         }
     }
