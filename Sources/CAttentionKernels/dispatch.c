@@ -59,6 +59,15 @@ const sattn_kernels *sattn_kernels_current(void) {
     return current;
 }
 
+const sattn_bfloat16_kernels *sattn_bfloat16_kernels_current(void) {
+    choose_once();
+#if defined(__x86_64__)
+    if (current == &sattn_table_avx512 && __builtin_cpu_supports("avx512bf16"))
+        return &sattn_bfloat16_table_avx512;
+#endif
+    return NULL;
+}
+
 const char *sattn_kernels_refused(void) {
     choose_once();
     return *refused == '\0' ? NULL : refused;

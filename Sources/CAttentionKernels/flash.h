@@ -99,24 +99,9 @@ INLINE visible_keys visible_to(const sattn_attention_tile *tile, size_t top, siz
     return keys;
 }
 
-/// The scores of a group of queries and `vectors` vectors of keys, a constant, and the largest of each query so far.
-INLINE void score_block(operation op, const int vectors, float *scores, size_t score_stride, lanes largest[TILE_ROWS],
-                        const float *const queries[TILE_ROWS], const float *panel, size_t depth, float scale,
-                        const visible_keys *visible, size_t key) {
-    lanes sum[TILE_ROWS][TILE_VECTORS];
-    UNROLL for (int r = 0; r < TILE_ROWS; r++)
-        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = (lanes){0};
-    const lanes unit = broadcast(op == ABSOLUTE_DISTANCE ? one : 0);
-    for (size_t k = 0; k < depth; k++) {
-        lanes column[TILE_VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++)
-            column[v] = load(panel + k * TILE_VECTORS * LANES + (size_t)v * LANES);
-        UNROLL for (int r = 0; r < TILE_ROWS; r++) {
-            lanes query = broadcast(queries[r][k]);
-            UNROLL for (int v = 0; v < vectors; v++)
-                sum[r][v] = accumulate(op, sum[r][v], query, column[v], unit);
-        }
-    }
+/// Scales the products of a group of queries and `vectors` vectors of keys, hides what is not seen, and stores them.
+INLINE void finish_scores(const int vectors, lanes sum[TILE_ROWS][TILE_VECTORS], float *scores, size_t score_stride,
+                          lanes largest[TILE_ROWS], float scale, const visible_keys *visible, size_t key) {
     UNROLL for (int r = 0; r < TILE_ROWS; r++)
         UNROLL for (int v = 0; v < vectors; v++) sum[r][v] *= scale;
     if (key < visible->all_first || key + (size_t)vectors * LANES > visible->all_last) {
@@ -136,9 +121,30 @@ INLINE void score_block(operation op, const int vectors, float *scores, size_t s
         }
 }
 
+/// The scores of a group of queries and `vectors` vectors of keys, a constant, and the largest of each query so far.
+INLINE void score_block(operation op, const int vectors, float *scores, size_t score_stride,
+                        lanes largest[TILE_ROWS], const float *const queries[TILE_ROWS], const float *panel,
+                        size_t depth, float scale, const visible_keys *visible, size_t key) {
+    lanes sum[TILE_ROWS][TILE_VECTORS];
+    UNROLL for (int r = 0; r < TILE_ROWS; r++)
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = (lanes){0};
+    const lanes unit = broadcast(op == ABSOLUTE_DISTANCE ? one : 0);
+    for (size_t k = 0; k < depth; k++) {
+        lanes column[TILE_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++)
+            column[v] = load(panel + k * TILE_VECTORS * LANES + (size_t)v * LANES);
+        UNROLL for (int r = 0; r < TILE_ROWS; r++) {
+            lanes query = broadcast(queries[r][k]);
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[r][v] = accumulate(op, sum[r][v], query, column[v], unit);
+        }
+    }
+    finish_scores(vectors, sum, scores, score_stride, largest, scale, visible, key);
+}
+
 /// The scores of a group of queries and the panels of keys that any of them sees.
-INLINE void score_panels(operation op, const sattn_attention_tile *tile, float *scores, lanes largest[TILE_ROWS], size_t top,
-                         size_t rows, const visible_keys *visible, size_t first) {
+INLINE void score_panels(operation op, const sattn_attention_tile *tile, float *scores, lanes largest[TILE_ROWS],
+                         size_t top, size_t rows, const visible_keys *visible, size_t first) {
     const size_t width = TILE_VECTORS * LANES;
     const float *queries[TILE_ROWS];
     for (size_t i = 0; i < TILE_ROWS; i++)
@@ -165,6 +171,43 @@ static void largest_given(const sattn_attention_tile *tile, float *scores, lanes
         float *row = scores + r * tile->score_stride;
         for (size_t key = tile->keys; key % LANES != 0; key++) row[key] = -__builtin_inff();
         for (size_t key = 0; key < tile->keys; key += LANES) largest[r] = larger(load(row + key), largest[r]);
+    }
+}
+
+// MARK: - Softmax
+
+/// What a block of keys does to the softmax of a query.
+typedef struct {
+    /// The maximum before, and what is taken from the scores.
+    float before, shift;
+    /// The weights' sum.
+    lanes sum;
+} softmax_state;
+
+/// Raises the maxima; of all queries before the first exponential, so that none waits for its maximum.
+INLINE void begin_softmax(const sattn_attention_tile *tile, size_t top, size_t rows, const lanes largest[TILE_ROWS],
+                          softmax_state state[TILE_ROWS]) {
+    for (size_t r = 0; r < rows; r++) {
+        float now = largest_lane(largest[r]);
+        state[r].before = tile->maxima[top + r];
+        now = now > state[r].before ? now : state[r].before;
+        tile->maxima[top + r] = now;
+        // A query that sees nothing so far has maximum -∞, and -∞ - (-∞) is NaN: it begins at 0.
+        state[r].shift = now == -__builtin_inff() ? 0 : now;
+    }
+}
+
+/// Adds the sums, and scales down what came before where the maximum rose.
+INLINE void finish_softmax(const sattn_attention_tile *tile, size_t top, size_t rows,
+                           const softmax_state state[TILE_ROWS]) {
+    for (size_t r = 0; r < rows; r++) {
+        // What is 0 so far stays 0.
+        if (tile->maxima[top + r] > state[r].before && state[r].before != -__builtin_inff()) {
+            float kept = exp_lanes(broadcast(state[r].before - state[r].shift))[0];
+            tile->sums[top + r] *= kept;
+            scale(tile->averages + (top + r) * tile->width, tile->width, kept);
+        }
+        tile->sums[top + r] += sum_of_lanes(state[r].sum);
     }
 }
 
@@ -225,27 +268,12 @@ static void attend(const sattn_attention_tile *tile) {
                 score_panels(ABSOLUTE_DISTANCE, tile, scores, largest, top, rows, &visible, first);
                 break;
             }
-        float before[TILE_ROWS], shift[TILE_ROWS];
-        for (size_t r = 0; r < rows; r++) {
-            float now = largest_lane(largest[r]);
-            before[r] = tile->maxima[top + r];
-            now = now > before[r] ? now : before[r];
-            tile->maxima[top + r] = now;
-            // A query that sees nothing so far has maximum -∞, and -∞ - (-∞) is NaN: it begins at 0.
-            shift[r] = now == -__builtin_inff() ? 0 : now;
-        }
-        lanes sum[TILE_ROWS];
+        softmax_state state[TILE_ROWS];
+        begin_softmax(tile, top, rows, largest, state);
         for (size_t r = 0; r < rows; r++)
-            sum[r] = weigh(scores + r * tile->score_stride, first / LANES, (visible.last + LANES - 1) / LANES, shift[r]);
-        for (size_t r = 0; r < rows; r++) {
-            // What is 0 so far stays 0.
-            if (tile->maxima[top + r] > before[r] && before[r] != -__builtin_inff()) {
-                float kept = exp_lanes(broadcast(before[r] - shift[r]))[0];
-                tile->sums[top + r] *= kept;
-                scale(averages + r * tile->width, tile->width, kept);
-            }
-            tile->sums[top + r] += sum_of_lanes(sum[r]);
-        }
+            state[r].sum = weigh(scores + r * tile->score_stride, first / LANES, (visible.last + LANES - 1) / LANES,
+                                 state[r].shift);
+        finish_softmax(tile, top, rows, state);
         if (tile->values == NULL) continue;
         // Keys that only some of the queries see weigh 0 with the others, and 0 · NaN is NaN.
         bool none_common = visible.all_first >= visible.all_last;

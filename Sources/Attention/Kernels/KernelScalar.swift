@@ -108,6 +108,7 @@ struct AttentionStep<Scalar> {
 protocol KernelScalar: ElementKernels, RecurrentKernels, AttentionGradientKernels, StoredRowKernels {
     static var elementType: ElementType { get }
     static func attend(_ step: AttentionStep<Self>)
+    static func encodeBFloat16(_ out: UnsafeMutablePointer<UInt16>, _ x: UnsafePointer<Self>, _ count: Int)
     /// `out[r, c] = x[r, c] / divisors[r]`
     static func divideRows(
         _ out: UnsafeMutablePointer<Self>, _ outStride: Int, _ x: UnsafePointer<Self>, _ xStride: Int,
@@ -135,6 +136,10 @@ extension Float: KernelScalar {
             values: step.values, value_stride: step.valueStride, scores: step.scores,
             score_stride: step.scoreStride, averages: step.averages, maxima: step.maxima, sums: step.sums)
         Kernels.current.attend(&tile)
+    }
+
+    static func encodeBFloat16(_ out: UnsafeMutablePointer<UInt16>, _ x: UnsafePointer<Float>, _ count: Int) {
+        Kernels.current.encode_bfloat16(out, x, count)
     }
 
     static func divideRows(
@@ -188,6 +193,10 @@ extension Double: KernelScalar {
             values: step.values, value_stride: step.valueStride, scores: step.scores,
             score_stride: step.scoreStride, averages: step.averages, maxima: step.maxima, sums: step.sums)
         Kernels.float64.attend(&tile)
+    }
+
+    static func encodeBFloat16(_ out: UnsafeMutablePointer<UInt16>, _ x: UnsafePointer<Double>, _ count: Int) {
+        for index in 0..<count { out[index] = BFloat16(Float(x[index])).bitPattern }
     }
 
     static func divideRows(

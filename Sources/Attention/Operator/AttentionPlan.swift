@@ -80,10 +80,20 @@ extension AttentionOperation {
             }
         }
         if Scalar.self == Double.self { reasons.append("queries are float64: plain float64 kernels") }
-        let packedHeads =
-            call.packsByHead && !request.needsSecondPass
-            ? ComputeThreads.count : shape.batchCount * shape.keyValueHeadCount
-        var extra = call.paths.contains(.packed) ? packedHeads * shape.keyCount * featureCount : 0
+        let inBFloat16 = BFloat16Operands.serve(call)
+        let groupCount = shape.batchCount * shape.keyValueHeadCount
+        let keepsPanels = request.needsSecondPass
+        var extra = 0
+        if call.paths.contains(.packed) && (!inBFloat16 || keepsPanels) {
+            let headCount = call.packsByHead && !keepsPanels ? ComputeThreads.count : groupCount
+            extra = headCount * shape.keyCount * featureCount
+        }
+        if inBFloat16 {
+            reasons.append(
+                "operands are bfloat16, which the processor multiplies: weights are rounded to it, sums are float32")
+            let headCount = call.packsByHead ? ComputeThreads.count : groupCount
+            extra += headCount * BFloat16Operands.byteCount(shape) / size
+        }
         for (name, tensor, map) in [
             ("queries", call.queries, call.form.queries), ("keys", call.keys, call.form.keys),
             ("values", call.values, .identity),
@@ -91,7 +101,7 @@ extension AttentionOperation {
             var width = tensor.shape[3]
             switch map {
             case .identity:
-                if TileOperandBuffers<Scalar>.isReadable(tensor) { continue }
+                if TileOperandBuffers<Scalar>.isReadable(tensor) || inBFloat16 && !request.needsSecondPass { continue }
                 if isDecoded, name != "queries", DecodeAttention<Scalar>.isReadInPlace(tensor) {
                     reasons.append("\(name) are \(tensor.elementType): converted in registers")
                     continue
@@ -144,7 +154,7 @@ extension AttentionOperation {
             (isDecoded ? 0 : ComputeThreads.count * tileBytes)
             + DecodeAttention<Scalar>.byteCount(call, batches: decoded)
         return AttentionPlan(
-            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name,
+            kernels: Scalar.self == Double.self ? "float64" : KernelInfo.name + (inBFloat16 ? " bfloat16" : ""),
             path: Set(call.paths.map { "\($0)" }).sorted().joined(separator: " and "), reasons: reasons,
             tileSize: (TileSize.queries, keyLength), emptyTileCount: counts[.empty] ?? 0,
             fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,

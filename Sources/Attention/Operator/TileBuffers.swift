@@ -8,12 +8,22 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
     private let packed: Tensor
     /// Where the form is a product or a distance: for each key-value head its keys in panels, unless a thread packs them for itself.
     private let panels: TensorStorage?
+    /// Where the processor multiplies bfloat16 itself: all that is read.
+    let bfloat16: BFloat16Operands?
     /// Those of an additive form, or none.
     private let weights: Tensor
 
     /// Prepares the operands of a call; where it packs by head, the panels are left to ``panels(ofGroup:_:)``.
-    init(_ call: TiledAttention<Scalar>, packsByHead: Bool = false) {
+    init(_ call: TiledAttention<Scalar>, packsByHead: Bool = false, inBFloat16: Bool = false) {
         let form = call.form
+        if inBFloat16, let operands = BFloat16Operands(call, packsByHead: packsByHead) {
+            bfloat16 = operands
+            (queryRows, keyRows, valueRows, packed, panels) = (call.queries, call.keys, call.values, call.keys, nil)
+            weights = Tensor(zeros: [0], elementType: Scalar.elementType)
+            featureCount = call.shape.keyDimension
+            return
+        }
+        bfloat16 = nil
         queryRows = readableRows(of: call.queries, mappedBy: form.queries, as: Scalar.self)
         let keys = readableRows(of: call.keys, mappedBy: form.keys, as: Scalar.self)
         valueRows = readableRows(of: call.values, mappedBy: .identity, as: Scalar.self)
@@ -75,8 +85,9 @@ final class TileOperandBuffers<Scalar: KernelScalar>: Sendable {
         blocks(of: keyCount, by: Scalar.tileColumns) * Scalar.tileColumns * featureCount
     }
 
-    /// Returns the keys of a key-value head in panels.
+    /// Returns the keys of a key-value head in panels, in bfloat16 with their values.
     func panels(ofGroup group: Int, _ shape: AttentionShape) -> TensorStorage {
+        if let bfloat16 { return bfloat16.packed(ofGroup: group) }
         let storage = TensorStorage(
             byteCount: Self.panelElementCount(shape.keyCount, featureCount) * Scalar.elementType.byteCount)
         pack(keyRows, group, 0..<shape.keyCount, into: storage.base.assumingMemoryBound(to: Scalar.self))

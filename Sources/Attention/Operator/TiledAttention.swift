@@ -70,10 +70,16 @@ struct TiledAttention<Scalar: KernelScalar> {
         return result
     }
 
+    /// Whether every tile is one of plain products, with what is seen as bounds of each query if not as a whole.
+    var isInBounds: Bool {
+        guard isPlain, case .product? = form.panelOperation else { return false }
+        return paths.allSatisfy { $0 == .packed } && (operation.mask.rule == nil || intervals != nil)
+    }
+
     /// Returns the output, laid out in the order of these strides, and what was computed on the way: the operands
     /// where any sequence has more than a few queries.
     ///
-    /// The operands hold the packed keys, if there are any and `keepsPanels` says so.
+    /// The operands hold what a second pass over the scores reads if `keepsPanels` says so: packed keys, and float32.
     func run(
         layout: [Int], outputType: ElementType, keepsPanels: Bool
     ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>?) {
@@ -84,24 +90,33 @@ struct TiledAttention<Scalar: KernelScalar> {
             DecodeAttention(self, batches: decoded).run(into: output, rows)
             if decoded.count == shape.batchCount { return (output, rows, nil) }
         }
-        let packsByHead = self.packsByHead && !keepsPanels
-        let operands = TileOperandBuffers(self, packsByHead: packsByHead)
+        let inBFloat16 = BFloat16Operands.serve(self)
+        let packsByHead = self.packsByHead && (inBFloat16 || !keepsPanels)
+        let operands = TileOperandBuffers(self, packsByHead: packsByHead, inBFloat16: inBFloat16)
         let blockCount = blocks(of: shape.queryCount, by: queriesPerTile)
         if packsByHead {
             parallel(shape.batchCount * shape.keyValueHeadCount) { group in
                 let panels = operands.panels(ofGroup: group, shape)
+                let scratch = self.scratch()
                 for head in group * shape.groupSize..<(group + 1) * shape.groupSize {
-                    for block in 0..<blockCount { attend(tile(block, of: head), operands, panels, rows, output) }
+                    for block in 0..<blockCount {
+                        attend(tile(block, of: head), operands, panels, rows, scratch, output)
+                    }
                 }
             }
         } else {
             parallel(shape.batchCount * shape.headCount * blockCount) { item in
                 // From the last block down: under a causal mask it is the heaviest.
                 let tile = tile(blockCount - 1 - item % blockCount, of: item / blockCount)
-                if paths[tile.batch] != .rows { attend(tile, operands, nil, rows, output) }
+                if paths[tile.batch] != .rows { attend(tile, operands, nil, rows, scratch(), output) }
             }
         }
-        return (output, rows, operands)
+        return (output, rows, inBFloat16 && keepsPanels ? TileOperandBuffers(self) : operands)
+    }
+
+    /// What one thread needs for a tile of any block of queries.
+    private func scratch() -> TileScratch<Scalar> {
+        TileScratch(rows: min(queriesPerTile, shape.queryCount), width: shape.valueDimension)
     }
 
     private func tile(_ block: Int, of head: Int) -> QueryTile {
@@ -127,9 +142,8 @@ struct TiledAttention<Scalar: KernelScalar> {
     /// Averages the values for one block of queries of a head.
     private func attend(
         _ tile: QueryTile, _ operands: TileOperandBuffers<Scalar>, _ panels: TensorStorage?,
-        _ rows: RowStatistics<Scalar>, _ output: Tensor
+        _ rows: RowStatistics<Scalar>, _ scratch: TileScratch<Scalar>, _ output: Tensor
     ) {
-        let scratch = TileScratch<Scalar>(rows: tile.queries.count, width: shape.valueDimension)
         // The pointers taken from them do not keep them alive.
         defer { withExtendedLifetime((scratch, panels)) {} }
         begin(tile, rows, scratch)
@@ -204,6 +218,10 @@ struct TiledAttention<Scalar: KernelScalar> {
         let isCut = visible == .runs
         for row in 0..<tile.queries.count where !isCut || scratch.begins[row] < scratch.ends[row] {
             rows.seesAnything[first + row] = true
+        }
+        if let bfloat16 = operands.bfloat16 {
+            bfloat16.attend(to: keys, tile, panels, rows, firstRow: first, scratch, isCut: isCut)
+            return
         }
         attend(
             to: keys, tile, operands, rows, scratch, withValues: true,
@@ -494,9 +512,7 @@ struct TiledAttention<Scalar: KernelScalar> {
                 (output.pointer(as: UInt16.self) + position)[index] = Float16(row[index]).bitPattern
             }
         case .bfloat16:
-            for index in 0..<count {
-                (output.pointer(as: UInt16.self) + position)[index] = BFloat16(Float(row[index])).bitPattern
-            }
+            Scalar.encodeBFloat16(output.pointer(as: UInt16.self) + position, row, count)
         default: stop("Attention has no output of type \(output.elementType).")
         }
     }
