@@ -5,7 +5,7 @@ internal import CAttentionKernels
 /// Sums are float32 along the columns, in an order that does not depend on the number of rows: a row's result
 /// has the same bits in every batch. Weights in float32, float16 and bfloat16 are multiplied in the order, and with the
 /// bits, of ``linear(_:weight:bias:)``, after conversion to float32 in registers: nothing is kept, since packing them once
-/// for all would gain 13 % for 128 rows, 3 % for 512, and take as much memory as the float32 weights do. Activations in
+/// for all would gain 3 % for 512 rows, 7 % for 128, and take as much memory as the float32 weights do. Activations in
 /// bfloat16 are multiplied by weights in bfloat16 as they are; other activations are never rounded to them. With quantised
 /// weights, ``WeightMatrix/usedArithmetic`` says whether the terms are those of decoded weights or integers: then NaN and ∞
 /// make all results of their row NaN. Where gradients are recorded, ``linear(_:weight:bias:)`` is called instead, with all
