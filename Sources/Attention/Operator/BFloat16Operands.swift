@@ -102,16 +102,16 @@ final class BFloat16Operands: Sendable {
         func floats(_ pointer: UnsafeMutablePointer<Scalar>) -> UnsafeMutablePointer<Float> {
             UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: Float.self)
         }
+        let depth = shape.keyDimension / 2
+        let values = start + keyPairCount + keyRange.lowerBound / 2 * shape.valueDimension
         var step = sattn_attention_tile(
-            rows: tile.queries.count, keys: keyRange.count, depth: shape.keyDimension / 2, width: shape.valueDimension,
+            rows: tile.queries.count, keys: keyRange.count, depth: depth, width: shape.valueDimension,
             queries: pairs(queries, tile.batch, tile.head, tile.queries.lowerBound),
-            query_stride: queries.strides[2] / 2, panels: start + keyRange.lowerBound * (shape.keyDimension / 2),
-            scale: scale, begins: isCut ? UnsafePointer(scratch.begins) : nil,
-            ends: isCut ? UnsafePointer(scratch.ends) : nil,
-            values: start + keyPairCount + keyRange.lowerBound / 2 * shape.valueDimension,
-            value_stride: shape.valueDimension, scores: floats(scratch.scores), score_stride: TileSize.keys,
-            averages: floats(scratch.average), maxima: floats(rows.maximum + firstRow),
-            sums: floats(rows.sum + firstRow))
+            query_stride: queries.strides[2] / 2, panels: start + keyRange.lowerBound * depth,
+            operation: SATTN_PRODUCT, scale: scale, begins: isCut ? UnsafePointer(scratch.begins) : nil,
+            ends: isCut ? UnsafePointer(scratch.ends) : nil, values: values, value_stride: shape.valueDimension,
+            scores: floats(scratch.scores), score_stride: TileSize.keys, averages: floats(scratch.average),
+            maxima: floats(rows.maximum + firstRow), sums: floats(rows.sum + firstRow))
         kernels.attend(&step)
     }
 }
