@@ -429,11 +429,11 @@ typedef struct {
     ///
     /// over blocks b of 32 in ascending order, their two halves h, and k over each half, with weights d·n + m: m is -8d
     /// of Q4_0, and -128d of Q8_0, whose numbers count from 0. NULL where an instruction set has no product of bytes
-    /// that is worth it. `depth` is a multiple of 32 and the stride of `quants`; that of `scales` and `sums` is depth / 16.
-    /// `weights` are panels from `sattn_pack_panel`, of any alignment, for `columns` rows of the matrix.
+    /// that is worth it. `depth` is a multiple of 32 and the stride of `quants`; that of `scales` and `sums` is
+    /// depth / 16. `weights` are panels from `sattn_pack_panel`, of any alignment, for `columns` rows of the matrix.
     ///
-    /// The inner sums are exact, so that versions differ only in the rounding of the outer ones. Activations of 2¹¹⁵ and
-    /// more may overflow.
+    /// The inner sums are exact, so that versions differ only in the rounding of the outer ones. Activations of 2¹¹⁵
+    /// and more may overflow.
     ///
     /// Versions, with GOP/s for 512 rows, 1,536 columns, depth 576, and GB/s of weights for one row, 4,096 by 4,096,
     /// out of the cache (Zen 5, one thread: peak 1,091 GOP/s, 42 GB/s); each for Q4_1, Q4_0 and Q8_0:
