@@ -62,7 +62,7 @@ const sattn_kernels *sattn_kernels_current(void) {
 const sattn_bfloat16_kernels *sattn_bfloat16_kernels_current(void) {
     choose_once();
 #if defined(__x86_64__)
-    if (current == &sattn_table_avx512 && __builtin_cpu_supports("avx512bf16"))
+    if (current == &avx512_kernels && __builtin_cpu_supports("avx512bf16"))
         return &sattn_bfloat16_table_avx512;
 #endif
     return NULL;
