@@ -6,6 +6,7 @@
 // done: a step begins when all of the one before it is.
 
 #include "CAttentionKernels.h"
+#include "spin.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -17,9 +18,6 @@ enum {
     /// How often the counter is looked at before the time is.
     LOOKS = 64,
 };
-
-/// Nanoseconds of spinning before sleep, as in the pool.
-static const int64_t SPIN_NANOSECONDS = 30000;
 
 /// Alone in its cache line.
 typedef struct {
@@ -35,20 +33,6 @@ typedef struct {
     /// For how many steps each group was claimed.
     counter claimed[MAXIMUM_GROUPS];
 } steps;
-
-static int64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void pause_briefly(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
 
 /// Waits until `count` groups are done. Whoever is waited for works on a group: only where the processor was taken
 /// from it does that last, and then it may need the one that spins here.

@@ -21,6 +21,7 @@
 #endif
 
 #include "CAttentionKernels.h"
+#include "spin.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,9 +39,6 @@ static const uint64_t INSIDE = 0xFFFF;
 static const uint64_t OPEN = 0x10000;
 static const uint64_t GENERATION = ~(uint64_t)0x1FFFF;
 static const uint64_t NEXT_GENERATION = 0x20000;
-
-/// Nanoseconds of spinning before sleep: some times what a sleeping thread takes to wake.
-static const int64_t SPIN_NANOSECONDS = 30000;
 
 /// Held by the call that has the pool, and by `sattn_set_thread_count`.
 static pthread_mutex_t ownership = PTHREAD_MUTEX_INITIALIZER;
@@ -165,20 +163,6 @@ size_t sattn_thread_count(void) {
 }
 
 // MARK: - Spinning
-
-static int64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void pause_briefly(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
 
 /// How many workers may be at work: what callers beside the pool leave of it.
 static uint64_t worker_limit(void) {
