@@ -73,25 +73,15 @@ static inline __attribute__((always_inline)) __m512 sign(__m512 x) {
 #undef PAIRS
 #undef ADD_PAIRS
 
+#include "flash_bfloat16.h"
+
 #pragma clang attribute pop
 
 void sattn_use_avx512_bf16(sattn_kernels *table) {
     table->product_packed_bfloat16 = product_packed_bfloat16_by_instruction;
     table->product_transposed_bfloat16 = product_transposed_bfloat16_by_instruction;
+    table->attend_bfloat16 = attend_bfloat16;
+    table->pair_values = pair_values;
 }
-
-// bfloat16, where the processor multiplies it.
-#pragma clang attribute push( \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,f16c,fma,avx2"))), apply_to = function)
-
-#include "flash_bfloat16.h"
-
-const sattn_bfloat16_kernels sattn_bfloat16_table_avx512 = {
-    .tile_columns = TILE_VECTORS * LANES,
-    .attend = attend_bfloat16,
-    .pair_rows = interleave_rows,
-};
-
-#pragma clang attribute pop
 
 #endif

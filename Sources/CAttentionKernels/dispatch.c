@@ -15,6 +15,8 @@ static const sattn_kernels *current;
 /// The AVX-512 kernels, with those that need more than the set that all its processors have.
 static sattn_kernels avx512_kernels;
 #endif
+/// What processors with AVX-512 may lack.
+static bool has_bfloat16, has_int8;
 static char refused[64];
 
 static void choose(void) {
@@ -27,9 +29,11 @@ static void choose(void) {
                   && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     if (avx512) {
         // What a processor with AVX-512 may lack takes the place of what does without it.
+        has_bfloat16 = __builtin_cpu_supports("avx512bf16");
+        has_int8 = __builtin_cpu_supports("avx512vnni");
         avx512_kernels = sattn_table_avx512;
-        if (__builtin_cpu_supports("avx512bf16")) sattn_use_avx512_bf16(&avx512_kernels);
-        if (__builtin_cpu_supports("avx512vnni")) avx512_kernels.quantized_product = sattn_quantized_product_vnni;
+        if (has_bfloat16) sattn_use_avx512_bf16(&avx512_kernels);
+        if (has_int8) avx512_kernels.quantized_product = sattn_quantized_product_vnni;
         available[available_count++] = &avx512_kernels;
     }
     if (avx2) available[available_count++] = &sattn_table_avx2;
@@ -59,15 +63,6 @@ const sattn_kernels *sattn_kernels_current(void) {
     return current;
 }
 
-const sattn_bfloat16_kernels *sattn_bfloat16_kernels_current(void) {
-    choose_once();
-#if defined(__x86_64__)
-    if (current == &avx512_kernels && __builtin_cpu_supports("avx512bf16"))
-        return &sattn_bfloat16_table_avx512;
-#endif
-    return NULL;
-}
-
 const char *sattn_kernels_refused(void) {
     choose_once();
     return *refused == '\0' ? NULL : refused;
@@ -81,19 +76,13 @@ const sattn_kernels *sattn_kernels_named(const char *name) {
 }
 
 bool sattn_has_bfloat16(void) {
-#if defined(__x86_64__)
-    return sattn_kernels_named("avx512") != NULL && __builtin_cpu_supports("avx512bf16");
-#else
-    return false;
-#endif
+    choose_once();
+    return has_bfloat16;
 }
 
 bool sattn_has_int8(void) {
-#if defined(__x86_64__)
-    return sattn_kernels_named("avx512") != NULL && __builtin_cpu_supports("avx512vnni");
-#else
-    return false;
-#endif
+    choose_once();
+    return has_int8;
 }
 
 const sattn_kernels_float64 *sattn_kernels_float64_current(void) {

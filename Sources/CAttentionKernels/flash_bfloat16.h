@@ -178,7 +178,7 @@ static void attend_bfloat16(const sattn_attention_tile *tile) {
     }
 }
 
-static void interleave_rows(uint32_t *out, const uint16_t *x, size_t x_stride, size_t rows, size_t columns) {
+static void pair_values(uint32_t *out, const uint16_t *x, size_t x_stride, size_t rows, size_t columns) {
     for (size_t r = 0; r < rows; r += 2, out += columns) {
         const uint16_t *upper = x + r * x_stride, *lower = r + 1 < rows ? upper + x_stride : NULL;
         for (size_t c = 0; c < columns; c++) out[c] = upper[c] | (lower == NULL ? 0 : (uint32_t)lower[c] << 16);

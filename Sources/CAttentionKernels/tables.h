@@ -21,7 +21,6 @@ void sattn_quantized_product_avx2(float *out, size_t out_stride, const int8_t *q
 void sattn_quantized_product_vnni(float *out, size_t out_stride, const int8_t *quants, const float *scales,
                                   const float *sums, const void *weights, sattn_weight_type type, size_t rows,
                                   size_t columns, size_t depth);
-extern const sattn_bfloat16_kernels sattn_bfloat16_table_avx512;
 #elif defined(__aarch64__)
 extern const sattn_kernels sattn_table_neon;
 #endif

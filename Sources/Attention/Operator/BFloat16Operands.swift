@@ -4,15 +4,11 @@ internal import CAttentionKernels
 ///
 /// The products are added in float32, and so is the softmax; a weight is rounded to bfloat16 before it multiplies its value.
 final class BFloat16Operands: Sendable {
-    /// The kernels, or `nil` where this processor has none, or others were asked for.
-    // Safe: a constant table of functions.
-    nonisolated(unsafe) private static let kernels = sattn_bfloat16_kernels_current()?.pointee
     private let queries: Tensor
     private let keys: Tensor
     private let values: Tensor
     private let shape: AttentionShape
     private let scale: Float
-    private let kernels: sattn_bfloat16_kernels
     /// How many pairs a key-value head has: keys in whole panels, then values in pairs of rows.
     private let keyPairCount: Int
     private let pairCount: Int
@@ -21,9 +17,9 @@ final class BFloat16Operands: Sendable {
 
     /// Whether a call takes this path; that depends on its choices and on nothing that differs between its sequences.
     static func serve<Scalar: KernelScalar>(_ call: TiledAttention<Scalar>) -> Bool {
-        guard kernels != nil, Scalar.self == Float.self, call.isInBounds, call.operation.queryCounts == nil else {
-            return false
-        }
+        guard Kernels.current.attend_bfloat16 != nil, Scalar.self == Float.self, call.isInBounds,
+            call.operation.queryCounts == nil
+        else { return false }
         guard case .identity = call.form.queries, case .identity = call.form.keys else { return false }
         let isPaired = [call.queries, call.keys].allSatisfy { $0.shape[3] % 2 == 0 && $0.strides[2] % 2 == 0 }
         return isPaired
@@ -34,13 +30,12 @@ final class BFloat16Operands: Sendable {
 
     /// Packs the operands of a call that ``serve(_:)`` accepts; where it packs by head, that is left to ``packed(ofGroup:)``.
     init?<Scalar: KernelScalar>(_ call: TiledAttention<Scalar>, packsByHead: Bool) {
-        guard let kernels = Self.kernels, Self.serve(call) else { return nil }
+        guard Self.serve(call) else { return nil }
         (queries, keys, values) = (call.queries, call.keys, call.values)
         shape = call.shape
         scale = Float(call.form.scale)
-        self.kernels = kernels
         keyPairCount =
-            blocks(of: shape.keyCount, by: kernels.tile_columns) * kernels.tile_columns * (shape.keyDimension / 2)
+            blocks(of: shape.keyCount, by: Float.tileColumns) * Float.tileColumns * (shape.keyDimension / 2)
         pairCount = keyPairCount + blocks(of: shape.keyCount, by: 2) * shape.valueDimension
         let groupCount = shape.batchCount * shape.keyValueHeadCount
         storage = packsByHead ? nil : TensorStorage(byteCount: groupCount * pairCount * 4)
@@ -68,7 +63,7 @@ final class BFloat16Operands: Sendable {
     private func pack(_ group: Int, _ range: Range<Int>, into start: UnsafeMutablePointer<Float>) {
         let (batch, head) = group.quotientAndRemainder(dividingBy: shape.keyValueHeadCount)
         let depth = shape.keyDimension / 2
-        let width = kernels.tile_columns
+        let width = Float.tileColumns
         for key in stride(from: range.lowerBound, to: range.upperBound, by: width) {
             // A pair of bfloat16 is moved as if it were a float.
             Float.transpose(
@@ -77,7 +72,7 @@ final class BFloat16Operands: Sendable {
         }
         let rows = values.pointer(as: UInt16.self) + position(values, batch, head, range.lowerBound)
         let target = UnsafeMutableRawPointer(start + keyPairCount).assumingMemoryBound(to: UInt32.self)
-        kernels.pair_rows(
+        Kernels.current.pair_values(
             target + range.lowerBound / 2 * shape.valueDimension, rows, values.strides[2], range.count,
             shape.valueDimension)
     }
@@ -112,6 +107,6 @@ final class BFloat16Operands: Sendable {
             ends: isCut ? UnsafePointer(scratch.ends) : nil, values: values, value_stride: shape.valueDimension,
             scores: floats(scratch.scores), score_stride: TileSize.keys, averages: floats(scratch.average),
             maxima: floats(rows.maximum + firstRow), sums: floats(rows.sum + firstRow))
-        kernels.attend(&step)
+        Kernels.current.attend_bfloat16(&step)
     }
 }

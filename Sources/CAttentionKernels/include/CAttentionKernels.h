@@ -174,6 +174,18 @@ typedef struct {
     /// (-3 %) or 1,024 (0), 2ⁿ by adding to the exponent's bits instead of scalef (-2 %), fetching the next block of
     /// keys and values meanwhile (0).
     void (*attend)(const sattn_attention_tile *tile);
+    /// As `attend`, for processors that multiply bfloat16 and add the products in float32 (numbers below the normal ones
+    /// count as 0); NULL for others. What is multiplied are pairs of bfloat16, each in the place of a float, its first
+    /// element in the lower half: `queries` and `panels` have pairs along the depth, which counts pairs, and `values` has
+    /// what `pair_values` makes of the values, from row 0 of the block on. There are panels, of products, and values. The
+    /// weights are rounded to bfloat16 before they multiply the values; their sum is that of the weights in float32.
+    ///
+    /// Versions, with GFLOP/s for 96 queries, 512 keys, and queries and values of 32, 64 and 128 (Zen 5):
+    ///   avx512 with bf16  365  444  484, of a peak of 540
+    void (*attend_bfloat16)(const sattn_attention_tile *tile);
+    /// out[r / 2 * columns + c] = x[r * x_stride + c] in the lower half, x[(r + 1) * x_stride + c] in the upper, for
+    /// even r; 0 for a row that is not there. NULL where `attend_bfloat16` is.
+    void (*pair_values)(uint32_t *out, const uint16_t *x, size_t x_stride, size_t rows, size_t columns);
     /// out[r * out_stride + c] = x[r * x_stride + c] · (1 / divisors[r]). `out` may be `x`.
     void (*divide_rows)(float *out, size_t out_stride, const float *x, size_t x_stride, const float *divisors,
                         size_t rows, size_t columns);
@@ -593,26 +605,6 @@ typedef struct {
                               const double *output_gradient, const double *gates, size_t gate_stride,
                               const double *terms, const double *previous, size_t count);
 } sattn_kernels_float64;
-
-/// The kernels for processors that multiply bfloat16 themselves, and add the products in float32 (vdpbf16ps: two products
-/// at a time; numbers below the normal ones count as 0).
-typedef struct {
-    size_t tile_columns;
-    /// As `attend`, but for what is multiplied: pairs of bfloat16, each in the place of a float, its first element in
-    /// the lower half. `queries` and `panels` have pairs along the depth, which counts pairs; `values` has what
-    /// `pair_rows` makes of the values, from row 0 of the block on. There are panels and values. The weights are
-    /// rounded to bfloat16 before they multiply the values; their sum is that of the weights in float32.
-    ///
-    /// Versions, with GFLOP/s for 96 queries, 512 keys, and queries and values of 32, 64 and 128 (Zen 5):
-    ///   avx512 with bf16  365  444  484, of a peak of 540
-    void (*attend)(const sattn_attention_tile *tile);
-    /// out[r / 2 * columns + c] = x[r * x_stride + c] in the lower half, x[(r + 1) * x_stride + c] in the upper, for
-    /// even r; 0 for a row that is not there.
-    void (*pair_rows)(uint32_t *out, const uint16_t *x, size_t x_stride, size_t rows, size_t columns);
-} sattn_bfloat16_kernels;
-
-/// The bfloat16 kernels that go with the table in use, or NULL where it or the processor has none.
-const sattn_bfloat16_kernels *sattn_bfloat16_kernels_current(void);
 
 /// The kernels in use: the fastest that this processor has, or what ATTENTION_KERNELS names
 /// (scalar, avx2, avx512, neon). Chosen once, at the first call; a name that is unknown or that this

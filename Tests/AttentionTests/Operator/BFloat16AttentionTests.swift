@@ -1,4 +1,5 @@
 import Attention
+import CAttentionKernels
 import TestSupport
 import Testing
 
@@ -35,6 +36,13 @@ import Testing
                 expectNear(actual.logSumExp, reference.logSumExp?.doubles ?? [], within: 1e-5)
             }
         }
+    }
+
+    @Test func `contract 8: the path is taken where the kernels have it, and the plan says so`() {
+        let (queries, keys, values) = Self.sizes[1].operands(seed: 52, as: .bfloat16)
+        let plan = AttentionOperation().plan(queries: queries, keys: keys, values: values)
+        let isMultiplied = KernelInfo.name == "avx512" && sattn_has_bfloat16()
+        #expect(plan.kernels == KernelInfo.name + (isMultiplied ? " bfloat16" : ""))
     }
 
     @Test func `what is asked for beside the output agrees with it, and changes no bit of it`() {
