@@ -5,7 +5,7 @@
 // rows while it is in registers or in the first-level cache.
 
 /// Rows that share what is loaded; keys whose sums are kept in registers with them.
-#define FEW_ROWS 3
+#define SHARED_ROWS 3
 #define FEW_KEYS (LANES == 16 ? 8 : 4)
 /// Bytes between what is read and what is fetched: the processor's own prefetching ends at every page.
 #define FEW_AHEAD 8192
@@ -69,7 +69,7 @@ INLINE void few_dot_block(const sattn_weight_type type, const int rows, float *o
                           const float *a, size_t a_stride, const uint8_t *b, size_t b_bytes, size_t part,
                           size_t depth) {
     const size_t size = type == SATTN_FLOAT32 ? 4 : 2;
-    lanes sum[FEW_ROWS][FEW_KEYS];
+    lanes sum[SHARED_ROWS][FEW_KEYS];
     const uint8_t *key[FEW_KEYS];
     UNROLL for (int c = 0; c < FEW_KEYS; c++) {
         // Keys that are not there repeat the first.
@@ -78,7 +78,7 @@ INLINE void few_dot_block(const sattn_weight_type type, const int rows, float *o
     }
     size_t k = 0;
     for (; k + LANES <= depth; k += LANES) {
-        lanes left[FEW_ROWS];
+        lanes left[SHARED_ROWS];
         UNROLL for (int r = 0; r < rows; r++) left[r] = load(a + (size_t)r * a_stride + k);
         UNROLL for (int c = 0; c < FEW_KEYS; c++) {
             lanes right = load_stored(type, key[c] + k * size, LANES);
@@ -127,13 +127,13 @@ INLINE void few_sum_block(const sattn_weight_type type, const int rows, const in
                           size_t out_stride, const float *a, size_t a_stride, const uint8_t *b, size_t b_bytes,
                           size_t part, size_t depth) {
     const size_t size = type == SATTN_FLOAT32 ? 4 : 2;
-    lanes sum[FEW_ROWS][FEW_VECTORS];
+    lanes sum[SHARED_ROWS][FEW_VECTORS];
     // The last vector may lack lanes.
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int v = 0; v < vectors; v++)
             sum[r][v] = load_part(out + (size_t)r * out_stride + (size_t)v * LANES, v + 1 < vectors ? LANES : part);
     for (size_t k = 0; k < depth; k++, b += b_bytes) {
-        lanes weight[FEW_ROWS];
+        lanes weight[SHARED_ROWS];
         UNROLL for (int r = 0; r < rows; r++) weight[r] = broadcast(a[(size_t)r * a_stride + k]);
         prefetch_ahead(b, (size_t)vectors * LANES * size);
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -182,7 +182,7 @@ static void product_add_stored(float *out, size_t out_stride, const float *a, si
 #undef ADD
 }
 
-#undef FEW_ROWS
+#undef SHARED_ROWS
 #undef FEW_KEYS
 #undef FEW_AHEAD
 #undef FEW_VECTORS
