@@ -129,34 +129,10 @@ private struct NormalizedRows<Scalar: KernelScalar>: Sendable {
     /// Finds and keeps a row's center and factor.
     func measure(_ row: Int, epsilon: Double, isCentred: Bool) -> (center: Double, factor: Double) {
         let x = input.pointer(as: Scalar.self) + row * rowLength
-        var average = 0.0
-        if isCentred {
-            average = sum { Double(x[$0]) } / Double(rowLength)
-        }
-        let squares = sum { (Double(x[$0]) - average) * (Double(x[$0]) - average) }
-        let inverse = 1 / (squares / Double(rowLength) + epsilon).squareRoot()
-        center.pointer(as: Double.self)[row] = average
-        factor.pointer(as: Double.self)[row] = inverse
-        return (average, inverse)
-    }
-
-    /// Adds up a number per column, in four sums side by side: one would wait for itself at every step.
-    @inline(__always)
-    private func sum(_ term: (Int) -> Double) -> Double {
-        var (first, second, third, fourth) = (0.0, 0.0, 0.0, 0.0)
-        var column = 0
-        while column + 4 <= rowLength {
-            first += term(column)
-            second += term(column + 1)
-            third += term(column + 2)
-            fourth += term(column + 3)
-            column += 4
-        }
-        while column < rowLength {
-            first += term(column)
-            column += 1
-        }
-        return (first + second) + (third + fourth)
+        let found = centerAndFactor(of: x, rowLength, epsilon: epsilon, isCentred: isCentred)
+        center.pointer(as: Double.self)[row] = found.center
+        factor.pointer(as: Double.self)[row] = found.factor
+        return found
     }
 
     /// Writes `(x - center) · factor · weight + bias`.
@@ -171,9 +147,7 @@ private struct NormalizedRows<Scalar: KernelScalar>: Sendable {
                 out[column] = Scalar((Double(x[column]) - center) * factor) * scale[column] + bias[column]
             }
         } else {
-            for column in 0..<rowLength {
-                out[column] = Scalar((Double(x[column]) - center) * factor) * scale[column]
-            }
+            writeNormalized(x, rowLength, center, factor, scale, into: out)
         }
     }
 
@@ -211,8 +185,9 @@ private struct NormalizedRows<Scalar: KernelScalar>: Sendable {
                     }
                     guard let out = inputGradient?.pointer(as: Scalar.self) else { continue }
                     let count = Double(rowLength)
-                    let slope = Scalar(sum { Double(g[$0] * scale[$0]) * Double(normalized[$0]) } / count)
-                    let mean = isCentred ? Scalar(sum { Double(g[$0] * scale[$0]) } / count) : 0
+                    let slope = Scalar(
+                        sum(rowLength) { Double(g[$0] * scale[$0]) * Double(normalized[$0]) } / count)
+                    let mean = isCentred ? Scalar(sum(rowLength) { Double(g[$0] * scale[$0]) } / count) : 0
                     let rowFactor = Scalar(factor)
                     for column in 0..<rowLength {
                         out[row * rowLength + column] =
@@ -227,4 +202,40 @@ private struct NormalizedRows<Scalar: KernelScalar>: Sendable {
             isWanted[2] ? biasSums.summed(to: [rowLength]) : nil
         )
     }
+}
+
+/// Returns a row's mean, or 0 if it is not centred, and `1 / √(mean square of what is left + epsilon)`.
+func centerAndFactor<Scalar: KernelScalar>(
+    of x: UnsafePointer<Scalar>, _ count: Int, epsilon: Double, isCentred: Bool
+) -> (center: Double, factor: Double) {
+    let center = isCentred ? sum(count) { Double(x[$0]) } / Double(count) : 0
+    let squares = sum(count) { (Double(x[$0]) - center) * (Double(x[$0]) - center) }
+    return (center, 1 / (squares / Double(count) + epsilon).squareRoot())
+}
+
+/// Writes `(x - center) · factor · weight`.
+func writeNormalized<Scalar: KernelScalar>(
+    _ x: UnsafePointer<Scalar>, _ count: Int, _ center: Double, _ factor: Double, _ weight: UnsafePointer<Scalar>,
+    into out: UnsafeMutablePointer<Scalar>
+) {
+    for column in 0..<count { out[column] = Scalar((Double(x[column]) - center) * factor) * weight[column] }
+}
+
+/// Adds up a number per column, in four sums side by side: one would wait for itself at every step.
+@inline(__always)
+private func sum(_ count: Int, _ term: (Int) -> Double) -> Double {
+    var (first, second, third, fourth) = (0.0, 0.0, 0.0, 0.0)
+    var column = 0
+    while column + 4 <= count {
+        first += term(column)
+        second += term(column + 1)
+        third += term(column + 2)
+        fourth += term(column + 3)
+        column += 4
+    }
+    while column < count {
+        first += term(column)
+        column += 1
+    }
+    return (first + second) + (third + fourth)
 }

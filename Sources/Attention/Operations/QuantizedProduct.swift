@@ -30,7 +30,7 @@ final class PackedWeights: Sendable {
 }
 
 /// The rows of a panel.
-private let quantizedPanelRows = 16
+let quantizedPanelRows = 16
 
 /// Rows of activations in 8 bits: blocks of 16 with a scale and a scaled sum each.
 private struct QuantizedRows {

@@ -172,8 +172,6 @@ private func rotated<Scalar: KernelScalar>(
     let (cosine, sine) = (cosines.pointer(as: Scalar.self), sines.pointer(as: Scalar.self))
     let (headCount, length, dimension) = (x.shape[1], x.shape[2], x.shape[3])
     let pairCount = cosines.shape[2]
-    // A pair's elements are `gap` apart, and pairs `step`.
-    let (gap, step) = layout == .half ? (pairCount, 1) : (1, 2)
     // The heads of a single token are rotated sooner than another thread hears of them.
     let headsPerItem = max(1, 16_384 / max(1, length * dimension))
     let sequenceCount = x.shape[0] * headCount
@@ -183,15 +181,26 @@ private func rotated<Scalar: KernelScalar>(
             for token in 0..<length {
                 let row = out + (sequence * length + token) * dimension
                 let angle = (sequence / headCount * length + token) * pairCount
-                for pair in 0..<pairCount {
-                    let (c, s) = (cosine[angle + pair], direction * sine[angle + pair])
-                    let (a, b) = (row[pair * step], row[pair * step + gap])
-                    row[pair * step] = a * c - b * s
-                    row[pair * step + gap] = b * c + a * s
-                }
+                rotatePairs(of: row, cosine + angle, sine + angle, pairCount, direction: direction, layout)
             }
         }
     }
     withExtendedLifetime((cosines, sines)) {}
     return result
+}
+
+/// Rotates the pairs of one head's elements in place.
+@inline(__always)
+func rotatePairs<Scalar: KernelScalar>(
+    of row: UnsafeMutablePointer<Scalar>, _ cosines: UnsafePointer<Scalar>, _ sines: UnsafePointer<Scalar>,
+    _ pairCount: Int, direction: Scalar, _ layout: RotaryEmbedding.Layout
+) {
+    // A pair's elements are `gap` apart, and pairs `step`.
+    let (gap, step) = layout == .half ? (pairCount, 1) : (1, 2)
+    for pair in 0..<pairCount {
+        let (c, s) = (cosines[pair], direction * sines[pair])
+        let (a, b) = (row[pair * step], row[pair * step + gap])
+        row[pair * step] = a * c - b * s
+        row[pair * step + gap] = b * c + a * s
+    }
 }

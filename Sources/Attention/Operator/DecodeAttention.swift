@@ -265,27 +265,15 @@ struct DecodeAttention<Scalar: KernelScalar> {
         _ row: Int, _ statistic: Int, _ average: UnsafeMutablePointer<Scalar>, _ rows: RowStatistics<Scalar>
     ) {
         guard chunkCount > 0 else { return }
-        let width = shape.valueDimension
         let first = partials.index(row, 0)
-        let factors = partials.maximum + first
-        let maximum = max(rows.maximum[statistic], Scalar.maximum(factors, chunkCount))
-        let shift = maximum == -.infinity ? 0 : maximum
-        // The maxima themselves become what each chunk's result is multiplied by.
-        _ = Scalar.expSum(factors, chunkCount, shift: shift)
-        var sum = rows.sum[statistic] * Scalar.exp(rows.maximum[statistic] - shift)
-        var seesAnything = false
-        for chunk in 0..<chunkCount {
-            sum += factors[chunk] * partials.sum[first + chunk]
-            if partials.seesAnything[first + chunk] { seesAnything = true }
+        let found = joinChunks(
+            chunkCount, partials.maximum + first, partials.sum + first, partials.average(row, 0),
+            width: shape.valueDimension, from: (rows.maximum[statistic], rows.sum[statistic]), into: average)
+        (rows.maximum[statistic], rows.sum[statistic]) = found
+        rows.seesAnything[statistic] = (first..<first + chunkCount).contains { partials.seesAnything[$0] }
+        if rows.seesAnything[statistic] {
+            for index in 0..<shape.valueDimension { average[index] /= found.sum }
         }
-        rows.maximum[statistic] = maximum
-        rows.sum[statistic] = sum
-        rows.seesAnything[statistic] = seesAnything
-        guard seesAnything else { return }
-        let averages = StoredRows(
-            start: UnsafeRawPointer(partials.average(row, 0)), stride: width, type: Scalar.elementType)
-        Scalar.productAddStored(average, width, factors, chunkCount, averages, 1, width, chunkCount)
-        for index in 0..<width { average[index] /= sum }
     }
 
     /// Keys or values, `[B, G, T, width]`.
@@ -349,6 +337,32 @@ struct DecodeAttention<Scalar: KernelScalar> {
             average(row, chunk).update(repeating: 0, count: width)
         }
     }
+}
+
+/// Adds what the chunks of one query yield to an average of weighted values that is not yet divided by its weights' sum.
+///
+/// - Parameters:
+///   - count: How many chunks there are, at least 1.
+///   - maxima: The maximum of each chunk's scores; replaced by what its result is multiplied by.
+///   - sums: The sum of each chunk's exponentials.
+///   - averages: Each chunk's weighted values, `[count, width]`.
+///   - width: The elements of a value.
+///   - start: Maximum and sum of what is there before: a sink, or -∞ and 0.
+///   - average: Is added to, `[width]`.
+/// - Returns: The maximum and the sum of all.
+func joinChunks<Scalar: KernelScalar>(
+    _ count: Int, _ maxima: UnsafeMutablePointer<Scalar>, _ sums: UnsafePointer<Scalar>,
+    _ averages: UnsafePointer<Scalar>, width: Int, from start: (maximum: Scalar, sum: Scalar),
+    into average: UnsafeMutablePointer<Scalar>
+) -> (maximum: Scalar, sum: Scalar) {
+    let maximum = max(start.maximum, Scalar.maximum(maxima, count))
+    let shift = maximum == -.infinity ? 0 : maximum
+    _ = Scalar.expSum(maxima, count, shift: shift)
+    var sum = start.sum * Scalar.exp(start.maximum - shift)
+    for chunk in 0..<count { sum += maxima[chunk] * sums[chunk] }
+    let rows = StoredRows(start: UnsafeRawPointer(averages), stride: width, type: Scalar.elementType)
+    Scalar.productAddStored(average, width, maxima, count, rows, 1, width, count)
+    return (maximum, sum)
 }
 
 /// What one thread needs for a chunk of keys.

@@ -1,3 +1,5 @@
+internal import CAttentionKernels
+
 /// The keys and values of what has been read so far, so that a next token costs one query.
 ///
 /// Sequences of a batch may have different lengths. With a window, only the last `window` positions of each
@@ -83,6 +85,22 @@ public struct KeyValueCache: Sendable {
         Self.write(values, counts, to: &storedValues, at: lengths)
         for batch in lengths.indices { lengths[batch] += counts[batch] }
         lastCounts = counts
+    }
+
+    /// Makes room for one more position of each sequence, and counts it as appended: the caller writes its key and value,
+    /// and keeps the cache alive as long as it uses the addresses.
+    mutating func placeForOneMore() -> CachePlace {
+        require(
+            window == nil && Float.reads(storedKeys.elementType),
+            "Keys and values are written in place in a cache without a window, of float32 or halves, not of "
+                + "\(storedKeys.elementType) with \(window.map { "a window of \($0)" } ?? "none").")
+        let counts = [Int](repeating: 1, count: lengths.count)
+        makeRoom(for: counts)
+        storedKeys.makeUnique()
+        storedValues.makeUnique()
+        for batch in lengths.indices { lengths[batch] += 1 }
+        lastCounts = counts
+        return CachePlace(keys: storedKeys, values: storedValues)
     }
 
     /// Returns the attention of the tokens appended last to all that is kept.
@@ -211,5 +229,51 @@ private struct QueryLengths: MaskRule {
     func coverage(of tile: MaskTile) -> MaskCoverage {
         if tile.queries.upperBound <= counts[tile.batch] { return .full }
         return tile.queries.lowerBound >= counts[tile.batch] ? .empty : .partial
+    }
+}
+
+/// Where a cache keeps keys and values: addresses alone, which threads share without counting who holds them.
+struct CachePlace {
+    private let type: ElementType
+    private let headCount: Int
+    private let capacity: Int
+    private let keyWidth: Int
+    private let valueWidth: Int
+    private let keys: UnsafeMutableRawPointer
+    private let values: UnsafeMutableRawPointer
+
+    fileprivate init(keys: Tensor, values: Tensor) {
+        type = keys.elementType
+        (headCount, capacity) = (keys.shape[1], keys.shape[2])
+        (keyWidth, valueWidth) = (keys.shape[3], values.shape[3])
+        (self.keys, self.values) = (keys.base, values.base)
+    }
+
+    /// The keys of a sequence's head, from a position on.
+    func keys(_ batch: Int, _ head: Int, from position: Int) -> StoredRows {
+        StoredRows(start: keys + offset(batch, head, position, keyWidth), stride: keyWidth, type: type)
+    }
+
+    /// The values of a sequence's head, from a position on.
+    func values(_ batch: Int, _ head: Int, from position: Int) -> StoredRows {
+        StoredRows(start: values + offset(batch, head, position, valueWidth), stride: valueWidth, type: type)
+    }
+
+    /// Writes a key and a value.
+    func store(key: UnsafePointer<Float>, value: UnsafePointer<Float>, _ batch: Int, _ head: Int, at position: Int) {
+        store(key, keyWidth, at: keys + offset(batch, head, position, keyWidth))
+        store(value, valueWidth, at: values + offset(batch, head, position, valueWidth))
+    }
+
+    private func offset(_ batch: Int, _ head: Int, _ position: Int, _ width: Int) -> Int {
+        ((batch * headCount + head) * capacity + position) * width * type.byteCount
+    }
+
+    private func store(_ numbers: UnsafePointer<Float>, _ count: Int, at address: UnsafeMutableRawPointer) {
+        switch type {
+        case .float16: Kernels.current.encode_float16(address.assumingMemoryBound(to: UInt16.self), numbers, count)
+        case .bfloat16: Kernels.current.encode_bfloat16(address.assumingMemoryBound(to: UInt16.self), numbers, count)
+        default: address.copyMemory(from: numbers, byteCount: count * type.byteCount)
+        }
     }
 }

@@ -27,6 +27,16 @@ public struct Transformer: Layer {
     /// The layers of the model itself, and the norm after the last.
     public var stack: TransformerStack
     var untiedOutput: WeightMatrix?
+    /// How the keys and values of what was read are stored: float32, or float16 or bfloat16, which take half the memory.
+    ///
+    /// A model whose weights are float64 keeps them as float64.
+    public var cacheType = ElementType.float32 {
+        didSet {
+            require(
+                [.float32, .float16, .bfloat16].contains(cacheType),
+                "Keys and values are kept as float32, float16 or bfloat16, not as \(cacheType).")
+        }
+    }
 
     /// Creates a model from its weights.
     ///
@@ -184,7 +194,8 @@ public struct Transformer: Layer {
                 KeyValueCache(
                     batchCount: batchCount, headCount: configuration.keyValueHeadCount,
                     keyDimension: configuration.headDimension, valueDimension: configuration.headDimension,
-                    capacity: capacity, elementType: embedding.tensor?.elementType == .float64 ? .float64 : .float32)
+                    capacity: capacity,
+                    elementType: embedding.tensor?.elementType == .float64 ? .float64 : cacheType)
             })
         var dropout: RandomStream?
         if let memory = encode(source, batchCount: batchCount, dropout: &dropout) {
@@ -219,7 +230,9 @@ public struct Transformer: Layer {
     public func nextTokenLogits(after tokens: [[Int]], state: inout TransformerState) -> Tensor {
         let length = tokens.first?.count ?? 0
         require(length > 0, "There is nothing to predict from: \(tokens).")
-        let hidden = hiddenStates(of: embed(tokens), state: &state)
+        let embeddings = embed(tokens)
+        if let logits = stepLogits(after: embeddings, state: &state) { return logits }
+        let hidden = hiddenStates(of: embeddings, state: &state)
         return logits(of: hidden.slice(axis: 1, range: length - 1..<length))
             .reshaped(to: [tokens.count, outputWeight.rowCount])
     }

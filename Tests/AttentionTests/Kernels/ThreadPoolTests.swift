@@ -13,14 +13,21 @@ private func parallel(_ count: Int, _ body: @escaping Body) {
     }
 }
 
-private typealias StepBody = @Sendable (_ step: Int, _ item: Int) -> Void
+private struct Steps {
+    let body: @Sendable (_ step: Int, _ item: Int) -> Void
+    let finish: @Sendable (_ step: Int) -> Void
+}
 
-private func parallelSteps(_ stepCount: Int, items: Int, _ body: @escaping StepBody) {
+private func parallelSteps(
+    _ stepCount: Int, items: Int, finishing finish: @escaping @Sendable (Int) -> Void = { _ in },
+    _ body: @escaping @Sendable (_ step: Int, _ item: Int) -> Void
+) {
     // Safe: as above.
-    withUnsafePointer(to: body) { body in
-        sattn_parallel_steps(stepCount, items, UnsafeMutableRawPointer(mutating: body)) { context, step, item in
-            context?.assumingMemoryBound(to: StepBody.self).pointee(step, item)
-        }
+    withUnsafePointer(to: Steps(body: body, finish: finish)) { steps in
+        sattn_parallel_steps(
+            stepCount, items, UnsafeMutableRawPointer(mutating: steps),
+            { $0?.assumingMemoryBound(to: Steps.self).pointee.body($1, $2) },
+            { $0?.assumingMemoryBound(to: Steps.self).pointee.finish($1) })
     }
 }
 
@@ -79,6 +86,26 @@ private struct Tallies: @unchecked Sendable {
                 }
                 #expect(visits.all.allSatisfy { $0 == 1 }, "\(steps) steps of \(items)")
                 #expect(early.all.allSatisfy { $0 == 0 }, "\(steps) steps of \(items)")
+            }
+        }
+    }
+
+    @Test(arguments: [1, 2, 3, 8])
+    func `finishes each step after its items and before the next`(threads: Int) {
+        with(threads: threads) {
+            for (steps, items) in [(1, 1), (5, 1), (200, 2), (50, 7), (7, 131)] {
+                let visits = Visits(count: steps * items)
+                let finished = Visits(count: steps)
+                let untimely = Visits(count: steps)
+                parallelSteps(steps, items: items) { step in
+                    if visits.all[..<((step + 1) * items)].contains(0) { untimely.visit(step) }
+                    finished.visit(step)
+                } _: { step, item in
+                    if finished.all[..<step].contains(0) { untimely.visit(step) }
+                    visits.visit(step * items + item)
+                }
+                #expect(finished.all.allSatisfy { $0 == 1 }, "\(steps) steps of \(items)")
+                #expect(untimely.all.allSatisfy { $0 == 0 }, "\(steps) steps of \(items)")
             }
         }
     }
