@@ -93,6 +93,21 @@ public struct LanguageModel: Sendable {
             notes: Self.notes(on: transformer, askedFor: arithmetic))
     }
 
+    /// Returns the model with what it keeps in memory stored as other types, if it is a Transformer; another stays as it is.
+    ///
+    /// - Parameters:
+    ///   - weights: How matrices are stored, float32, float16 or bfloat16; see ``Transformer/storingWeights(as:)``. `nil`
+    ///     leaves them.
+    ///   - cache: How keys and values of what was read are; see ``Transformer/cacheType``. `nil` leaves it.
+    /// - Returns: The model, by the same name.
+    public func storing(weights: ElementType? = nil, cache: ElementType? = nil) -> LanguageModel {
+        guard var stored = transformer else { return self }
+        if let weights { stored = stored.storingWeights(as: weights) }
+        if let cache { stored.cacheType = cache }
+        return LanguageModel(
+            name: name, path: path, model: stored, tokenizer: tokenizer, prompting: prompting, notes: notes)
+    }
+
     /// Says if integers were asked for in vain.
     private static func notes(on model: Transformer, askedFor arithmetic: WeightMatrix.Arithmetic) -> [String] {
         guard model.outputWeight.format.isQuantized, model.arithmetic != arithmetic else { return [] }

@@ -42,6 +42,16 @@ struct GenerateCommand: ParsableCommand {
             valueName: "type"))
     var arithmetic: WeightMatrix.Arithmetic = .int8
 
+    @Option(
+        help: ArgumentHelp(
+            "How weights that are not quantised are stored: \(StoredType.listed). bfloat16 and float16 take half the memory.",
+            valueName: "type"))
+    var weights: StoredType?
+
+    @Option(
+        help: ArgumentHelp("How keys and values of what was read are stored: \(StoredType.listed).", valueName: "type"))
+    var cache: StoredType?
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -58,7 +68,8 @@ struct GenerateCommand: ParsableCommand {
             let prompt = text == "-" ? try readStandardInput() : text
             do {
                 let model = try LanguageModel(
-                    path: try ModelLocator().path(of: model), arithmetic: arithmetic)
+                    path: try ModelLocator().path(of: model), arithmetic: arithmetic
+                ).storing(weights: weights?.elementType, cache: cache?.elementType)
                 let tokens = try model.promptTokens(of: prompt)
                 guard !tokens.isEmpty else {
                     throw CommandFailure.usage("the text is empty. Give at least one word to continue.")
@@ -100,3 +111,18 @@ struct GenerateCommand: ParsableCommand {
 }
 
 extension WeightMatrix.Arithmetic: ExpressibleByArgument {}
+
+/// How a number is stored that is computed with as float32.
+enum StoredType: String, CaseIterable, ExpressibleByArgument {
+    case float32, float16, bfloat16
+
+    static let listed = allValueStrings.joined(separator: ", ")
+
+    var elementType: ElementType {
+        switch self {
+        case .float32: .float32
+        case .float16: .float16
+        case .bfloat16: .bfloat16
+        }
+    }
+}

@@ -34,6 +34,33 @@ import Testing
         #expect(start == Self.tokens.count)
     }
 
+    @Test(arguments: [ElementType.float16, .bfloat16])
+    func `computes with stored halves what it computes with the same numbers in float32`(type: ElementType) {
+        let stored = model.storingWeights(as: type)
+        #expect(stored.outputWeight.format.blockByteCount == 2)
+        func logits(_ model: Transformer) -> [Float] {
+            model.logits(of: model.hiddenStates(of: model.embed([Self.tokens]))).floats
+        }
+        #expect(logits(stored) == logits(stored.storingWeights(as: .float32)))
+        #expect(logits(stored) != logits(model))
+        #expect(logits(model.storingWeights(as: .float32)) == logits(model))
+    }
+
+    @Test(arguments: [(ElementType.float16, 0x1p-11), (.bfloat16, 0x1p-8)])
+    func `keeps keys and values as halves where it is asked to`(type: ElementType, rounding: Double) {
+        var compact = model
+        compact.cacheType = type
+        func logits(_ model: Transformer) -> [Double] {
+            var state = model.initialState()
+            return Self.tokens.flatMap { model.nextTokenLogits(after: [[$0]], state: &state).doubles }
+        }
+        let (expected, found) = (logits(model), logits(compact))
+        let largest = expected.reduce(0) { max($0, abs($1)) }
+        let difference = zip(expected, found).reduce(0) { max($0, abs($1.0 - $1.1)) }
+        // Two roundings, of keys and of values, in each of the layers.
+        #expect(difference > 0 && difference < 2 * Double(model.layers.count) * rounding * largest)
+    }
+
     @Test func `predicts the next token from the last hidden state`() {
         var state = model.initialState()
         let logits = model.nextTokenLogits(after: [Self.tokens], state: &state)

@@ -371,6 +371,19 @@ private func expectSame(_ found: [String: [UInt8]], _ expected: [String: [UInt8]
         #expect(piped.output == first)
     }
 
+    @Test func `stores weights, keys and values as it is told`() throws {
+        let model = try train("transformer", ["--heads", "2"])
+        func text(_ more: String...) throws -> String {
+            let result = try command.run(["generate", "--model", model, "The", "--temperature", "2"] + more)
+            #expect(result.status == 0, "\(result.error)")
+            return result.output
+        }
+        let plain = try text()
+        #expect(try text("--weights", "float32", "--cache", "float32") == plain)
+        // Sampled at a high temperature, a text follows the last bits of the logits only rarely: these need not differ.
+        for type in ["float16", "bfloat16"] { #expect(try text("--weights", type, "--cache", type).hasPrefix("The")) }
+    }
+
     @Test func `writes the target of what it learned in pairs`() throws {
         for model in ["seq2seq", "transformer", "gru"] {
             let folder = try train(model, onPairs: true)
@@ -402,6 +415,8 @@ private func expectSame(_ found: [String: [UInt8]], _ expected: [String: [UInt8]
         try fail("a", "--temperature", "-1", saying: ["--temperature"])
         try fail("a", "--temperature", "nan", saying: ["--temperature"])
         try fail("a", "--top", "-1", saying: ["--top"])
+        try fail("a", "--cache", "int8", saying: ["--cache", "bfloat16"])
+        try fail("a", "--weights", "half", saying: ["--weights", "bfloat16"])
         try command.fail(
             ["generate", "--model", "\(command.folder)/absent", "a"], status: 1, saying: ["There is no model"])
         // It writes until the positions end: 12, and one that need not be read.

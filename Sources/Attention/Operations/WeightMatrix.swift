@@ -149,6 +149,20 @@ public struct WeightMatrix: Sendable {
         return isPossible ? arithmetic : .float32
     }
 
+    /// Returns the matrix with its weights stored as another type, rounded to the nearest, ties to even.
+    ///
+    /// float16 and bfloat16 take half the memory of float32, and products read them as they lie. A quantised matrix stays
+    /// as it is.
+    ///
+    /// - Parameter type: float32, float16 or bfloat16.
+    /// - Returns: A matrix that gradients do not reach.
+    public func stored(as type: ElementType) -> WeightMatrix {
+        require(
+            [.float32, .float16, .bfloat16].contains(type),
+            "Weights are stored as float32, float16 or bfloat16, not as \(type).")
+        return format.isQuantized ? self : WeightMatrix(decoded.detached.converted(to: type))
+    }
+
     /// The weights as a tensor to differentiate by: the one that the matrix was made from, or all rows, decoded.
     public var decoded: Tensor { tensor ?? rows(Array(0..<rowCount)) }
 

@@ -20,6 +20,19 @@ extension Transformer {
         return copy
     }
 
+    /// The same model with its matrices stored as another type; quantised ones stay as they are, and so do norms and biases.
+    ///
+    /// float16 and bfloat16 take half the memory, and a token as little as half the time, which goes to reading weights.
+    /// bfloat16 has the range of float32 with 8 significant bits, float16 has 11 and ends at 65,504.
+    ///
+    /// - Parameter type: float32, float16 or bfloat16.
+    /// - Returns: A model to compute with; to train, take the original.
+    public func storingWeights(as type: ElementType) -> Transformer {
+        var copy = self
+        copy.visitMatrices { $0 = $0.stored(as: type) }
+        return copy
+    }
+
     private mutating func visitMatrices(_ visit: (inout WeightMatrix) -> Void) {
         visit(&embedding)
         if var output = untiedOutput {
