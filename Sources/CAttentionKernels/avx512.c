@@ -71,9 +71,18 @@ static inline __attribute__((always_inline)) __m512 sign(__m512 x) {
 #define ADD_PAIRS(sum, x, y) (lanes) _mm512_dpbf16_ps((__m512)(sum), (__m512bh)(x), (__m512bh)(y))
 #include "pairs.h"
 #undef PAIRS
-#undef ADD_PAIRS
 
 #include "flash_bfloat16.h"
+
+#pragma clang attribute pop
+
+// For processors with AMX as well.
+
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16,f16c,fma,avx2"))), \
+    apply_to = function)
+
+#include "amx.h"
 
 #pragma clang attribute pop
 
@@ -82,6 +91,14 @@ void sattn_use_avx512_bf16(sattn_kernels *table) {
     table->product_transposed_bfloat16 = product_transposed_bfloat16_by_instruction;
     table->attend_bfloat16 = attend_bfloat16;
     table->pair_values = pair_values;
+}
+
+void sattn_use_amx(sattn_kernels *table) {
+    table->name = "amx";
+    table->bfloat16_rows = 2 * TILE;
+    table->product_packed_bfloat16 = product_packed_bfloat16_by_tiles;
+    table->product_transposed_bfloat16 = product_transposed_bfloat16_by_tiles;
+    table->attend_bfloat16 = attend_bfloat16_by_tiles;
 }
 
 #endif

@@ -61,6 +61,29 @@ CHAIN(int8_avx512, TARGET("avx512f,avx512vnni"), __m512i, START_INT8, STEP_INT8,
 READ(read_avx512, TARGET("avx512f"), 64)
 READ(read_avx2, TARGET("avx2"), 32)
 
+/// Chains of products of tiles: four, which is as many as the processor works on at a time.
+TARGET("amx-tile,amx-bf16") static size_t bfloat16_amx(size_t rounds) {
+    // As many rows of as many bytes as there are, of all tiles.
+    struct {
+        uint8_t palette, reserved[15];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } tiles = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        tiles.row_bytes[i] = 64;
+        tiles.rows[i] = 16;
+    }
+    _tile_loadconfig(&tiles);
+    for (size_t round = 0; round < rounds; round++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+    return rounds * 4 * 16 * 16 * 32 * 2;
+}
+
 #elif defined(__aarch64__)
 
 typedef float lanes __attribute__((vector_size(16)));
@@ -85,6 +108,7 @@ size_t sattn_peak_float32(size_t rounds) {
 
 size_t sattn_peak_bfloat16(size_t rounds) {
 #if defined(__x86_64__)
+    if (sattn_kernels_named("amx") != NULL) return bfloat16_amx(rounds);
     if (sattn_has_bfloat16()) return bfloat16_avx512(rounds);
 #endif
     (void)rounds;

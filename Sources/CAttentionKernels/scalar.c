@@ -291,6 +291,7 @@ const sattn_kernels sattn_table_scalar = {
     .divide_rows = divide_rows_float32,
     .product_transposed = product_transposed,
     .transpose_stored = transpose_stored,
+    .bfloat16_rows = 6,
     .product_packed_bfloat16 = product_packed_bfloat16,
     .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance_float32,

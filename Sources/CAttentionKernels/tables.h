@@ -13,6 +13,8 @@ extern const sattn_kernels sattn_table_avx2;
 extern const sattn_kernels sattn_table_avx512;
 /// Puts the kernels that need AVX-512 BF16 in their places of a copy of `sattn_table_avx512`.
 void sattn_use_avx512_bf16(sattn_kernels *table);
+/// Puts the kernels that need AMX in their places of such a table.
+void sattn_use_amx(sattn_kernels *table);
 
 /// `quantized_product`: for AVX2, which AVX-512 uses as well, and for processors with AVX-512 VNNI.
 void sattn_quantized_product_avx2(float *out, size_t out_stride, const int8_t *quants, const float *scales,

@@ -1082,6 +1082,7 @@ const sattn_kernels TABLE = {
     .divide_rows = divide_rows,
     .product_transposed = product_transposed,
     .transpose_stored = transpose_stored,
+    .bfloat16_rows = TILE_ROWS,
     .product_packed_bfloat16 = product_packed_bfloat16,
     .product_transposed_bfloat16 = product_transposed_bfloat16,
     .squared_distance = squared_distance,

@@ -28,7 +28,8 @@ private struct PairedRows {
 /// Computes `out = x Wᵀ + b` of bfloat16 numbers, with sums in float32 that are rounded once, at the end.
 ///
 /// A sum goes through the elements in pairs, as the instruction of AVX-512 BF16 does, and in each pair through the second
-/// product first; without the instruction, float32 does the same. So bits depend on neither rows, columns nor threads.
+/// product first; without the instruction, float32 does the same. AMX adds 16 pairs to each other first. So bits depend on
+/// neither rows, columns nor threads.
 ///
 /// - Parameters:
 ///   - x: `[rows, depth]`.
@@ -112,7 +113,8 @@ func multiplyBFloat16(
     let columnBlock = 4 * width
     let columnBlocks = blocks(of: columns, by: columnBlock)
     let wantedRowBlocks = blocks(of: 8 * ComputeThreads.count, by: max(1, columnBlocks))
-    let rowBlock = min(max(24, blocks(of: rows, by: 6 * wantedRowBlocks) * 6), ProductBlock.rows)
+    let step = Kernels.current.bfloat16_rows
+    let rowBlock = min(max(24, blocks(of: rows, by: step * wantedRowBlocks) * step), ProductBlock.rows)
     let rowBlocks = blocks(of: rows, by: rowBlock)
     parallel(rowBlocks * columnBlocks) { item in
         let m = range(item % rowBlocks, by: rowBlock, upTo: rows)

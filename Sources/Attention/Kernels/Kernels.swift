@@ -11,7 +11,7 @@ enum Kernels {
 
 /// Which kernels the process runs, for `plan`, benchmarks and reports.
 public enum KernelInfo {
-    /// The instruction set: "scalar", "avx2", "avx512" or "neon".
+    /// The instruction set: "scalar", "avx2", "avx512", "amx" or "neon".
     public static let name = String(cString: Kernels.current.name)
 
     /// What `ATTENTION_KERNELS` asked for in vain, if it did.

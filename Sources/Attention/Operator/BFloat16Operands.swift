@@ -12,6 +12,8 @@ final class BFloat16Operands: Sendable {
     /// How many pairs a key-value head has: keys in whole panels, then values in pairs of rows.
     private let keyPairCount: Int
     private let pairCount: Int
+    /// Pairs of values come by so many: behind the last there are zeros.
+    private static var pairBlock: Int { 16 }
     /// For each key-value head what ``packed(ofGroup:)`` returns, unless a thread packs it for itself.
     private let storage: TensorStorage?
 
@@ -36,7 +38,8 @@ final class BFloat16Operands: Sendable {
         scale = Float(call.form.scale)
         keyPairCount =
             blocks(of: shape.keyCount, by: Float.tileColumns) * Float.tileColumns * (shape.keyDimension / 2)
-        pairCount = keyPairCount + blocks(of: shape.keyCount, by: 2) * shape.valueDimension
+        pairCount =
+            keyPairCount + blocks(of: shape.keyCount, by: 2 * Self.pairBlock) * Self.pairBlock * shape.valueDimension
         let groupCount = shape.batchCount * shape.keyValueHeadCount
         storage = packsByHead ? nil : TensorStorage(byteCount: groupCount * pairCount * 4)
         guard let start = storage?.base.assumingMemoryBound(to: Float.self) else { return }
@@ -75,6 +78,9 @@ final class BFloat16Operands: Sendable {
         Kernels.current.pair_values(
             target + range.lowerBound / 2 * shape.valueDimension, rows, values.strides[2], range.count,
             shape.valueDimension)
+        guard range.upperBound == shape.keyCount else { return }
+        let (end, pairs) = (blocks(of: range.upperBound, by: 2) * shape.valueDimension, pairCount - keyPairCount)
+        (target + end).update(repeating: 0, count: pairs - end)
     }
 
     private func position(_ tensor: Tensor, _ batch: Int, _ head: Int, _ row: Int) -> Int {

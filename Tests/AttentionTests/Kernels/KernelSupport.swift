@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The names of the kernel tables that this processor can run.
-let kernelTableNames: [String] = ["scalar", "avx2", "avx512", "neon"].filter { name in
+let kernelTableNames: [String] = ["scalar", "avx2", "avx512", "amx", "neon"].filter { name in
     sattn_kernels_named(name) != nil
 }
 

@@ -13,6 +13,10 @@ import Testing
         OperandSizes(queryCount: 17, keyCount: 67, queryDimension: 64, keyDimension: 64, valueDimension: 80),
         OperandSizes(
             headCount: 4, queryCount: 37, keyCount: 64, queryDimension: 2, keyDimension: 2, valueDimension: 33),
+        // Whole tiles of AMX, the last with few queries and few keys.
+        OperandSizes(
+            headCount: 2, keyValueHeadCount: 1, queryCount: 53, keyCount: 531, queryDimension: 32, keyDimension: 32,
+            valueDimension: 80),
     ]
 
     /// The rule: the error of a float32 result, and that of rounding weights and output to bfloat16.
@@ -41,7 +45,7 @@ import Testing
     @Test func `contract 8: the path is taken where the kernels have it, and the plan says so`() {
         let (queries, keys, values) = Self.sizes[1].operands(seed: 52, as: .bfloat16)
         let plan = AttentionOperation().plan(queries: queries, keys: keys, values: values)
-        let isMultiplied = KernelInfo.name == "avx512" && sattn_has_bfloat16()
+        let isMultiplied = ["avx512", "amx"].contains(KernelInfo.name) && sattn_has_bfloat16()
         #expect(plan.kernels == KernelInfo.name + (isMultiplied ? " bfloat16" : ""))
     }
 
@@ -59,12 +63,13 @@ import Testing
         expectNear(result.rowEntropy, reference.rowEntropy?.doubles ?? [], within: 1e-5)
     }
 
-    @Test func `contract 5: bits depend on neither threads, nor neighbours, nor the block of queries`() {
+    @Test(arguments: [(6, 6), (32, 80)])
+    func `contract 5: bits depend on neither threads, nor neighbours, nor the block of queries`(widths: (Int, Int)) {
         let before = ComputeThreads.count
         defer { ComputeThreads.count = before }
         let sizes = OperandSizes(
-            batchCount: 3, headCount: 2, keyValueHeadCount: 1, queryCount: 101, keyCount: 531, queryDimension: 6,
-            keyDimension: 6)
+            batchCount: 3, headCount: 2, keyValueHeadCount: 1, queryCount: 101, keyCount: 531, queryDimension: widths.0,
+            keyDimension: widths.0, valueDimension: widths.1)
         let (queries, keys, values) = sizes.operands(seed: 53, as: .bfloat16)
         let mask = AttentionMask.causal(offset: 300) & .lengths([531, 77, 301])
         let whole = AttentionOperation(mask: mask)(queries: queries, keys: keys, values: values)
@@ -83,10 +88,13 @@ import Testing
         }
     }
 
-    @Test func `contracts 1 and 2: who sees nothing gets zeros, and poison reaches those alone who see it`() {
+    @Test(arguments: [(8, 35), (32, 16)])
+    func `contracts 1 and 2: who sees nothing gets zeros, and poison reaches those alone who see it`(
+        widths: (Int, Int)
+    ) {
         let sizes = OperandSizes(
-            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 23, keyCount: 131, queryDimension: 8,
-            keyDimension: 8, valueDimension: 35)
+            batchCount: 1, headCount: 1, keyValueHeadCount: 1, queryCount: 23, keyCount: 131, queryDimension: widths.0,
+            keyDimension: widths.0, valueDimension: widths.1)
         let (queries, keys, values) = sizes.operands(seed: 54, as: .bfloat16)
         for mask in [
             AttentionMask.causal(offset: -3), .slidingWindow(left: 2, right: 5, offset: 40), .lengths([60]), .prefix(7),
@@ -105,7 +113,7 @@ import Testing
                     for query in 0..<23 {
                         func row(_ tensor: Tensor) -> [UInt8] { bits(tensor.slice(axis: 2, range: query..<query + 1)) }
                         if MaskKind.allows(mask, batch: 0, head: 0, query: query, key: key) {
-                            if poison.isNaN { #expect((0..<35).allSatisfy { output[0, 0, query, $0].isNaN }) }
+                            if poison.isNaN { #expect((0..<widths.1).allSatisfy { output[0, 0, query, $0].isNaN }) }
                         } else {
                             #expect(row(output) == row(clean), "\(poison) of key \(key) reaches query \(query)")
                         }
@@ -114,7 +122,7 @@ import Testing
             }
         }
         let nothing = AttentionOperation(mask: .causal(offset: -3))(queries: queries, keys: keys, values: values)
-        for query in 0..<3 { #expect((0..<35).allSatisfy { nothing[0, 0, query, $0] == 0 }) }
+        for query in 0..<3 { #expect((0..<widths.1).allSatisfy { nothing[0, 0, query, $0] == 0 }) }
     }
 
     @Test func `contract 8: the plan says so, and what does not fit the path is converted`() {
