@@ -1,4 +1,16 @@
 extension Tensor {
+    /// Elements of the same storage, without a past.
+    ///
+    /// Where the tensor has none either, they are the whole result: to prepare a way back takes longer than the view.
+    private func view(shape: [Int], strides: [Int], offset: Int) -> Tensor {
+        Tensor(shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset)
+    }
+
+    /// Elements of the same storage that lie side by side, without a past.
+    func view(shape: [Int], offset: Int) -> Tensor {
+        view(shape: shape, strides: Tensor.contiguousStrides(of: shape), offset: offset)
+    }
+
     /// Returns the part of one dimension, as a view.
     ///
     /// - Parameters:
@@ -13,10 +25,9 @@ extension Tensor {
         var shape = shape
         let whole = self.shape
         shape[axis] = range.count
-        return Tensor(
-            shape: shape, strides: strides, elementType: elementType, storage: storage,
-            offset: offset + range.lowerBound * strides[axis]
-        ).recorded(from: [self]) { gradient, _ in
+        let view = view(shape: shape, strides: strides, offset: offset + range.lowerBound * strides[axis])
+        guard isTracked else { return view }
+        return view.recorded(from: [self]) { gradient, _ in
             var result = Tensor(zeros: whole, elementType: gradient.elementType)
             result.write(gradient, axis: axis, at: range.lowerBound)
             return [result]
@@ -34,9 +45,9 @@ extension Tensor {
         var strides = strides
         shape.swapAt(resolved(first), resolved(second))
         strides.swapAt(resolved(first), resolved(second))
-        return Tensor(
-            shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset
-        ).recorded(from: [self]) { gradient, _ in [gradient.transposed(first, second)] }
+        let view = view(shape: shape, strides: strides, offset: offset)
+        guard isTracked else { return view }
+        return view.recorded(from: [self]) { gradient, _ in [gradient.transposed(first, second)] }
     }
 
     /// Returns the same elements under another shape: a view where the layout allows it, else a copy.
@@ -47,12 +58,12 @@ extension Tensor {
         require(
             Tensor.elementCount(of: newShape) == elementCount,
             "\(shape) has \(elementCount) elements, \(newShape) has \(Tensor.elementCount(of: newShape)).")
-        let source = detached.contiguous()
+        let view =
+            isContiguous
+            ? view(shape: newShape, offset: offset) : copied(to: elementType).view(shape: newShape, offset: 0)
+        guard isTracked else { return view }
         let shape = shape
-        return Tensor(
-            shape: newShape, strides: Tensor.contiguousStrides(of: newShape), elementType: elementType,
-            storage: source.storage, offset: source.offset
-        ).recorded(from: [self]) { gradient, _ in [gradient.reshaped(to: shape)] }
+        return view.recorded(from: [self]) { gradient, _ in [gradient.reshaped(to: shape)] }
     }
 
     /// Returns the tensor repeated to a larger shape, as a view: extents of 1 stretch, and dimensions are
@@ -135,9 +146,9 @@ extension Tensor {
         var (shape, strides) = (shape, strides)
         shape.remove(at: axis)
         strides.remove(at: axis)
-        return Tensor(
-            shape: shape, strides: strides, elementType: elementType, storage: storage, offset: offset
-        ).recorded(from: [self]) { gradient, _ in [gradient.reshaped(to: whole)] }
+        let view = view(shape: shape, strides: strides, offset: offset)
+        guard isTracked else { return view }
+        return view.recorded(from: [self]) { gradient, _ in [gradient.reshaped(to: whole)] }
     }
 
     func resolved(_ axis: Int) -> Int {

@@ -174,9 +174,9 @@ public struct Tensor: Sendable {
     }
 
     static func contiguousStrides(of shape: [Int]) -> [Int] {
-        var strides = [Int](repeating: 1, count: shape.count)
-        for axis in shape.indices.dropLast().reversed() {
-            strides[axis] = strides[axis + 1] * max(1, shape[axis + 1])
+        var strides = shape
+        for axis in shape.indices.reversed() {
+            strides[axis] = axis + 1 < shape.count ? strides[axis + 1] * max(1, shape[axis + 1]) : 1
         }
         return strides
     }

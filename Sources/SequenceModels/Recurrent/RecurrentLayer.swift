@@ -213,40 +213,38 @@ extension RecurrentLayer {
     private func run(
         _ x: Tensor, schedule: RecurrentSchedule, initialState: RecurrentState?, dropout: inout RandomStream?
     ) -> (outputs: Tensor, finalState: RecurrentState) {
-        let state =
-            initialState
-            ?? zeroState(
-                batchCount: schedule.batchCount, elementType: x.elementType == .float64 ? .float64 : .float32)
-        requireShapes(of: state, batchCount: schedule.batchCount)
+        let (configuration, cell, weights) = (configuration, cell, weights)
+        let directionCount = configuration.direction.count
+        if let initialState { requireShapes(of: initialState, batchCount: schedule.batchCount) }
         var outputs = x
         var finalHidden: [Tensor] = []
         var finalCells: [Tensor] = []
         for layer in 0..<configuration.layerCount {
-            let directions = (0..<configuration.direction.count).map { direction -> Tensor in
-                let index = layer * configuration.direction.count + direction
+            var directions: [Tensor] = []
+            for direction in 0..<directionCount {
+                let index = layer * directionCount + direction
                 let isReverse = configuration.direction == .reverse || direction == 1
-                let (weights, hidden) = (weights[index], state.hidden.part(index))
+                let hidden = initialState?.hidden.part(index)
                 switch cell {
                 case .rnn(let options):
-                    let result = rnnSequence(
-                        outputs, schedule: schedule, isReverse: isReverse, weights: weights, initialHidden: hidden,
-                        options: options)
-                    finalHidden.append(result.finalHidden)
-                    return result.outputs
+                    let (outputs, final) = rnnSequence(
+                        outputs, schedule: schedule, isReverse: isReverse, weights: weights[index],
+                        initialHidden: hidden, options: options)
+                    directions.append(outputs)
+                    finalHidden.append(final)
                 case .gru(let options):
-                    let result = gruSequence(
-                        outputs, schedule: schedule, isReverse: isReverse, weights: weights, initialHidden: hidden,
-                        options: options)
-                    finalHidden.append(result.finalHidden)
-                    return result.outputs
+                    let (outputs, final) = gruSequence(
+                        outputs, schedule: schedule, isReverse: isReverse, weights: weights[index],
+                        initialHidden: hidden, options: options)
+                    directions.append(outputs)
+                    finalHidden.append(final)
                 case .lstm(let options):
-                    guard let cells = state.cell else { stop("The state of an LSTM has no cell.") }
-                    let result = lstmSequence(
-                        outputs, schedule: schedule, isReverse: isReverse, weights: weights, initialHidden: hidden,
-                        initialCell: cells.part(index), options: options)
-                    finalHidden.append(result.finalHidden)
-                    finalCells.append(result.finalCell)
-                    return result.outputs
+                    let (outputs, final, cell) = lstmSequence(
+                        outputs, schedule: schedule, isReverse: isReverse, weights: weights[index],
+                        initialHidden: hidden, initialCell: initialState?.cell?.part(index), options: options)
+                    directions.append(outputs)
+                    finalHidden.append(final)
+                    finalCells.append(cell)
                 }
             }
             outputs = directions.count == 1 ? directions[0] : Tensor.concatenated(directions, axis: 1)

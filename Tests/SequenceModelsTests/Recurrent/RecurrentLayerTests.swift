@@ -122,6 +122,46 @@ import Testing
             Array(gradients(layer, longer, lengths: Self.lengths, state: initial)[1...]) == Array(wanted[1...]))
     }
 
+    @Test(arguments: RecurrentKind.allCases, [RecurrentDirection.forward, .reverse, .bidirectional])
+    func `give the same bits where gradients are recorded`(kind: RecurrentKind, direction: RecurrentDirection) {
+        for hasBias in [true, false] {
+            let layer = kind.layer(direction: direction, hasBias: hasBias, units: 67)
+            let initial = state(of: layer)
+            // Weights are multiplied as they lie in few steps, and packed in many.
+            for (steps, lengths) in [(1, [1, 1, 0, 1, 0]), (3, [1, 3, 0, 3, 2]), (11, Self.lengths)] {
+                let part = x.slice(axis: 1, range: 0..<steps)
+                for lengths in [lengths, nil] {
+                    for state in [initial, nil] {
+                        #expect(
+                            results(layer.tracked(), part, lengths: lengths, state: state)
+                                == results(layer, part, lengths: lengths, state: state))
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: RecurrentKind.allCases)
+    func `take no bias for a bias of zeros`(kind: RecurrentKind) {
+        let whole = kind.layer()
+        for isInput in [true, false] {
+            var (none, zeros) = (whole, whole)
+            for index in whole.weights.indices {
+                guard let shape = whole.weights[index].inputBias?.shape else { continue }
+                let zero = Tensor(zeros: shape)
+                if isInput {
+                    (none.weights[index].inputBias, zeros.weights[index].inputBias) = (nil, zero)
+                } else {
+                    (none.weights[index].hiddenBias, zeros.weights[index].hiddenBias) = (nil, zero)
+                }
+            }
+            for steps in [1, 11] {
+                let part = x.slice(axis: 1, range: 0..<steps)
+                #expect(results(none, part) == results(zeros, part))
+            }
+        }
+    }
+
     @Test(arguments: RecurrentKind.allCases)
     func `of the forward direction never look at a later step`(kind: RecurrentKind) {
         let layer = kind.layer()

@@ -36,24 +36,24 @@ public struct GRUOptions: Sendable, Hashable {
 ///   - schedule: Which sequences take part in which step.
 ///   - isReverse: Whether each sequence is taken from its last step to its first.
 ///   - weights: The parameters, of three gates.
-///   - initialHidden: `[B, H]`.
+///   - initialHidden: `[B, H]`; `nil` means zeros.
 ///   - options: What is done otherwise than usual.
 /// - Returns: The state after each step, `[N, H]`, and the last of each sequence, `[B, H]`.
 package func gruSequence(
-    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor,
+    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor?,
     options: GRUOptions = GRUOptions()
 ) -> (outputs: Tensor, finalHidden: Tensor) {
     let units = weights.hidden.shape[1]
     weights.requireShapes(gateCount: 3, inputs: x.shape[1], units: units, width: units)
-    require(
-        initialHidden.shape == [schedule.batchCount, units],
-        "The initial state is \(initialHidden.shape), not \([schedule.batchCount, units]).")
+    requireState("initial state", initialHidden, schedule.batchCount, units)
     let pass = GRUPass(schedule: schedule, isReverse: isReverse, unitCount: units, options: options)
     let results =
-        areDouble([x, initialHidden] + weights.operands)
+        weights.allSatisfy(x, initialHidden) { $0.elementType == .float64 }
         ? pass.run(x, weights, initialHidden, as: Double.self) : pass.run(x, weights, initialHidden, as: Float.self)
-    let parts = results.unpacked(into: [[schedule.rowCount, units], [schedule.batchCount, units]])
-    return (parts[0], parts[1])
+    return (
+        results.part(from: 0, shape: [schedule.rowCount, units]),
+        results.part(from: schedule.rowCount * units, shape: [schedule.batchCount, units])
+    )
 }
 
 /// What a GRU's backward pass needs of its forward pass.
@@ -80,35 +80,43 @@ private struct GRUPass {
 
     /// Returns the outputs and the final states, one after the other.
     func run<Scalar: KernelScalar>(
-        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor, as type: Scalar.Type
+        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor?, as type: Scalar.Type
     ) -> Tensor {
-        let operands = [x, initialHidden] + weights.operands
         let units = unitCount
         let rowCount = schedule.rowCount
         let input = x.operand(as: type)
         let parameters = weights.converted(as: type)
         // What the way back needs of every step is kept where there is one.
-        let keepsAll = isRecorded(operands)
+        let keepsAll = !weights.allSatisfy(x, initialHidden) { !$0.isTracked } && GradientRecording.isOn
         let division = StepDivision(
-            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: 3 * units * (units + input.shape[1]))
-        let gates = InputSums<Scalar>(
-            input, weight: parameters.input, bias: biasOfSums(parameters, as: type), gateCount: 3, schedule: schedule,
-            isReverse: isReverse, keepsAll: keepsAll, division: division)
-        let sums =
-            options.needsSums && keepsAll
-            ? Tensor(uninitialized: gates.sums.shape, elementType: Scalar.elementType) : nil
-        let sum = sums?.pointer(as: Scalar.self)
+            units: units, schedule: schedule, weightCount: 3 * units * (units + input.shape[1]))
+        let gateElements = InputSums<Scalar>.elementCount(
+            gateCount: 3, units: units, schedule: schedule, keepsAll: keepsAll, division: division)
+        let sumElements = options.needsSums && keepsAll ? gateElements : 0
+        let termElements = StepVectors<Scalar>.elementCount(width: units, schedule: schedule, keepsAll: keepsAll)
+        let hiddenElements = StateHistory<Scalar>.elementCount(width: units, schedule: schedule, keepsAll: keepsAll)
+        var workspace = Workspace<Scalar>(gateElements, sumElements, termElements, hiddenElements)
+        let gateStart = workspace.take(gateElements)
+        let gates = InputSums(
+            at: gateStart, input: input, parameters: parameters, gateCount: 3,
+            // The candidate's is what the reset gate acts on, where it acts after the product.
+            hiddenBiasGateCount: options.resetsAfterProduct ? 2 : 3, schedule: schedule, isReverse: isReverse,
+            keepsAll: keepsAll, division: division)
+        let sum = sumElements > 0 ? workspace.take(sumElements) : nil
         let results = Tensor(
             uninitialized: [(rowCount + schedule.batchCount) * units], elementType: Scalar.elementType)
         let output = results.pointer(as: Scalar.self)
-        let resetTerms = StepVectors<Scalar>(width: units, schedule: schedule, keepsAll: keepsAll)
+        let termStart = workspace.take(termElements)
+        let resetTerms = StepVectors(at: termStart, width: units, schedule: schedule, keepsAll: keepsAll)
+        let hiddenStart = workspace.take(hiddenElements)
         let hidden = StateHistory<Scalar>(
-            initial: initialHidden.operand(as: type), final: output + rowCount * units, schedule: schedule,
-            isReverse: isReverse, keepsAll: keepsAll)
-        let stepCount = schedule.rowCounts.count
+            at: hiddenStart, initial: initialHidden?.operand(as: type), width: units, final: output + rowCount * units,
+            schedule: schedule, isReverse: isReverse, keepsAll: keepsAll)
+        let stepCount = schedule.takenStepCount
         let recurrence = StepMatrix<Scalar>(transposed: parameters.hidden, gateCount: 3, stepCount: stepCount)
-        let newBias = options.resetsAfterProduct ? parameters.hiddenBias : nil
-        let newBiases = newBias.map { UnsafePointer($0.pointer(as: Scalar.self)) + 2 * units }
+        let newBiases =
+            options.resetsAfterProduct
+            ? parameters.hiddenBias.map { UnsafePointer($0.pointer(as: Scalar.self)) + 2 * units } : nil
         let steps = schedule.steps(isReverse: isReverse)
 
         func activate(
@@ -116,7 +124,7 @@ private struct GRUPass {
             _ count: Int
         ) {
             let x = gate + place
-            if let sum { (sum + schedule.starts[step] * 3 * units + place).update(from: x, count: count) }
+            if let sum { (sum + schedule.start(of: step) * 3 * units + place).update(from: x, count: count) }
             if let clip = options.clip { Attention.clip(x, count: count, to: Scalar(clip)) }
             activation.apply(to: x, count: count)
         }
@@ -135,7 +143,7 @@ private struct GRUPass {
             let updateGate = gate + row * 3 * units + units + block.lowerBound
             let candidate = updateGate + units
             let previous = hidden.previous(step) + row * units + block.lowerBound
-            let out = output + (schedule.starts[step] + row) * units + block.lowerBound
+            let out = output + (schedule.start(of: step) + row) * units + block.lowerBound
             for index in 0..<block.count {
                 out[index] = candidate[index] + updateGate[index] * (previous[index] - candidate[index])
             }
@@ -143,9 +151,9 @@ private struct GRUPass {
         /// The gates, and all that follows where the reset gate acts after the product.
         func updateGates(_ index: Int, _ item: Int) {
             let step = steps[index]
-            let rows = division.rows(item, of: schedule.rowCounts[step])
+            let rows = division.rows(item, of: schedule.rowCount(of: step))
             let (gate, previous, resetTerm) = (gates.place(step, index), hidden.previous(step), resetTerms.place(step))
-            let out = output + schedule.starts[step] * units
+            let out = output + schedule.start(of: step) * units
             for block in division.unitBlocks(item, of: units) {
                 gates.make(step, index, units: block, rows: rows)
                 for index in 0..<2 { multiply(index, previous, into: gate, rows, block) }
@@ -196,7 +204,7 @@ private struct GRUPass {
                     return
                 }
                 let step = steps[index / 2]
-                let rows = division.rows(item, of: schedule.rowCounts[step])
+                let rows = division.rows(item, of: schedule.rowCount(of: step))
                 let gate = gates.place(step, index / 2)
                 for block in division.unitBlocks(item, of: units) {
                     multiply(2, resetTerms.place(step), into: gate, rows, block)
@@ -207,27 +215,24 @@ private struct GRUPass {
                         blend(step, row, gate, block)
                     }
                     hidden.advance(
-                        output + schedule.starts[step] * units, after: step, columns: block, rows: rows)
+                        output + schedule.start(of: step) * units, after: step, columns: block, rows: rows)
                 }
             }
         }
-        withExtendedLifetime(newBias) {}
+        withExtendedLifetime(input) {}
+        withExtendedLifetime(parameters) {}
+        withExtendedLifetime(workspace) {}
+        withExtendedLifetime(gates) {}
+        withExtendedLifetime(recurrence) {}
+        guard keepsAll else { return results }
         let record = GRURecord(
-            input: input, parameters: parameters, gates: gates.sums, sums: sums, resetTerms: resetTerms.tensor,
-            hiddenBefore: hidden.before)
-        return results.recorded(from: operands) { gradient, isWanted in
+            input: input, parameters: parameters, gates: workspace.tensor(at: gateStart, shape: [rowCount, 3 * units]),
+            sums: sum.map { workspace.tensor(at: $0, shape: [rowCount, 3 * units]) },
+            resetTerms: workspace.tensor(at: termStart, shape: [rowCount, units]),
+            hiddenBefore: workspace.tensor(at: hiddenStart, shape: [rowCount, units]))
+        return results.recorded(from: [x, initialHidden] + weights.operands) { gradient, isWanted in
             self.gradients(of: record, gradient.operand(as: type), isWanted, as: type)
         }
-    }
-
-    /// Returns what the sums start from: both biases, but for the candidate's second where the reset gate acts on it.
-    private func biasOfSums<Scalar: KernelScalar>(_ parameters: RecurrentWeights, as type: Scalar.Type) -> Tensor? {
-        guard options.resetsAfterProduct, let hiddenBias = parameters.hiddenBias else {
-            return sumOfBiases(parameters.inputBias, parameters.hiddenBias)
-        }
-        let gates = hiddenBias.slice(axis: 0, range: 0..<2 * unitCount)
-        let candidate = Tensor(zeros: [unitCount], elementType: Scalar.elementType)
-        return sumOfBiases(parameters.inputBias, Tensor.concatenated([gates, candidate], axis: 0))
     }
 
     // MARK: - Backward
@@ -278,7 +283,7 @@ private struct GRUPass {
         as type: Scalar.Type
     ) -> Tensor? {
         let units = unitCount
-        let stepCount = schedule.rowCounts.count
+        let stepCount = schedule.takenStepCount
         let outputGradient = UnsafePointer(gradient.pointer(as: Scalar.self))
         let hidden = CarriedGradient<Scalar>(
             final: outputGradient + schedule.rowCount * units, width: units, schedule: schedule)
@@ -302,8 +307,8 @@ private struct GRUPass {
         }
         /// forward: r, z += h W_hhᵀ; n += r ⊙ (h W_hnᵀ + b_hn)
         func carry(from step: Int, _ block: Range<Int>, _ rows: Range<Int>) {
-            let rows = rows.clamped(to: 0..<schedule.rowCounts[step])
-            let start = schedule.starts[step] + rows.lowerBound
+            let rows = rows.clamped(to: 0..<schedule.rowCount(of: step))
+            let start = schedule.start(of: step) + rows.lowerBound
             let carried = hidden.pointer + rows.lowerBound * units + block.lowerBound
             gateRecurrence.multiply(
                 gateGradient + start * 3 * units, stride: 3 * units, rows: rows.count, columns: block, into: carried,
@@ -314,11 +319,11 @@ private struct GRUPass {
                 stride: units, isAccumulating: true)
         }
         let division = StepDivision(
-            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: 3 * units * units)
+            units: units, schedule: schedule, weightCount: 3 * units * units)
         let steps = schedule.steps(isReverse: !isReverse)
         func updateBackward(_ index: Int, _ item: Int) {
-            let (first, count) = (schedule.starts[steps[index]], schedule.rowCounts[steps[index]])
-            let laterCount = index > 0 ? schedule.rowCounts[steps[index - 1]] : 0
+            let (first, count) = (schedule.start(of: steps[index]), schedule.rowCount(of: steps[index]))
+            let laterCount = index > 0 ? schedule.rowCount(of: steps[index - 1]) : 0
             let rows = division.rows(item, of: max(count, laterCount))
             for block in division.unitBlocks(item, of: units) {
                 if index > 0 { carry(from: steps[index - 1], block, rows) }
@@ -364,8 +369,8 @@ private struct GRUPass {
                     updateBackward(index / 2, item)
                     return
                 }
-                let first = schedule.starts[steps[index / 2]]
-                let rows = division.rows(item, of: schedule.rowCounts[steps[index / 2]])
+                let first = schedule.start(of: steps[index / 2])
+                let rows = division.rows(item, of: schedule.rowCount(of: steps[index / 2]))
                 for block in division.unitBlocks(item, of: units) {
                     // forward: n += (r ⊙ h) W_hnᵀ
                     let start = first + rows.lowerBound
@@ -388,11 +393,11 @@ private struct GRUPass {
         if reachesStart, let last = steps.last {
             division.forEachStep(1) { _, item in
                 for block in division.unitBlocks(item, of: units) {
-                    carry(from: last, block, division.rows(item, of: schedule.rowCounts[last]))
+                    carry(from: last, block, division.rows(item, of: schedule.rowCount(of: last)))
                 }
             }
         }
-        withExtendedLifetime((gradient, record, gateGradients, termGradients, hidden)) {}
+        withExtendedLifetime((gradient, record, gateGradients, termGradients, hidden, gateRecurrence, newRecurrence)) {}
         return reachesStart ? hidden.initialGradient() : nil
     }
 }

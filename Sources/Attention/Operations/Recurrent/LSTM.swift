@@ -37,30 +37,31 @@ public struct LSTMOptions: Sendable, Hashable {
 ///   - schedule: Which sequences take part in which step.
 ///   - isReverse: Whether each sequence is taken from its last step to its first.
 ///   - weights: The parameters, of four gates.
-///   - initialHidden: `[B, P]`.
-///   - initialCell: `[B, H]`.
+///   - initialHidden: `[B, P]`; `nil` means zeros.
+///   - initialCell: `[B, H]`; `nil` means zeros.
 ///   - options: What is done otherwise than usual.
 /// - Returns: The state after each step, `[N, P]`, and of each sequence the last, `[B, P]`, and the last cell, `[B, H]`.
 package func lstmSequence(
-    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor,
-    initialCell: Tensor, options: LSTMOptions = LSTMOptions()
+    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor?,
+    initialCell: Tensor?, options: LSTMOptions = LSTMOptions()
 ) -> (outputs: Tensor, finalHidden: Tensor, finalCell: Tensor) {
     let width = weights.hidden.shape[1]
     let units = weights.projection?.shape[1] ?? width
     weights.requireShapes(gateCount: 4, inputs: x.shape[1], units: units, width: width)
-    require(
-        initialHidden.shape == [schedule.batchCount, width] && initialCell.shape == [schedule.batchCount, units],
-        "The initial state is \(initialHidden.shape) and its cell \(initialCell.shape), not "
-            + "\([schedule.batchCount, width]) and \([schedule.batchCount, units]).")
+    requireState("initial state", initialHidden, schedule.batchCount, width)
+    requireState("initial cell", initialCell, schedule.batchCount, units)
     let pass = LSTMPass(
         schedule: schedule, isReverse: isReverse, unitCount: units, width: width, options: options)
     let results =
-        areDouble([x, initialHidden, initialCell] + weights.operands)
+        weights.allSatisfy(x, initialHidden, initialCell) { $0.elementType == .float64 }
         ? pass.run(x, weights, initialHidden, initialCell, as: Double.self)
         : pass.run(x, weights, initialHidden, initialCell, as: Float.self)
-    let parts = results.unpacked(
-        into: [[schedule.rowCount, width], [schedule.batchCount, width], [schedule.batchCount, units]])
-    return (parts[0], parts[1], parts[2])
+    let (rowCount, batchCount) = (schedule.rowCount, schedule.batchCount)
+    return (
+        results.part(from: 0, shape: [rowCount, width]),
+        results.part(from: rowCount * width, shape: [batchCount, width]),
+        results.part(from: (rowCount + batchCount) * width, shape: [batchCount, units])
+    )
 }
 
 /// What an LSTM's backward pass needs of its forward pass.
@@ -92,39 +93,50 @@ private struct LSTMPass {
 
     /// Returns the outputs, the final states and the final cells, one after the other.
     func run<Scalar: KernelScalar>(
-        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor, _ initialCell: Tensor, as type: Scalar.Type
+        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor?, _ initialCell: Tensor?,
+        as type: Scalar.Type
     ) -> Tensor {
-        let operands = [x, initialHidden, initialCell] + weights.operands
         let (units, width) = (unitCount, width)
         let (rowCount, batchCount) = (schedule.rowCount, schedule.batchCount)
         let input = x.operand(as: type)
         let parameters = weights.converted(as: type)
         // What the way back needs of every step is kept where there is one.
-        let keepsAll = isRecorded(operands)
+        let keepsAll = !weights.allSatisfy(x, initialHidden, initialCell) { !$0.isTracked } && GradientRecording.isOn
         let division = StepDivision(
-            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: 4 * units * (width + input.shape[1]))
-        let gates = InputSums<Scalar>(
-            input, weight: parameters.input, bias: sumOfBiases(parameters.inputBias, parameters.hiddenBias),
-            gateCount: 4, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll, division: division)
-        let sums =
-            options.needsSums && keepsAll
-            ? Tensor(uninitialized: gates.sums.shape, elementType: Scalar.elementType) : nil
-        let sum = sums?.pointer(as: Scalar.self)
+            units: units, schedule: schedule, weightCount: 4 * units * (width + input.shape[1]))
+        let gateElements = InputSums<Scalar>.elementCount(
+            gateCount: 4, units: units, schedule: schedule, keepsAll: keepsAll, division: division)
+        let sumElements = options.needsSums && keepsAll ? gateElements : 0
+        let cellElements = StepVectors<Scalar>.elementCount(width: units, schedule: schedule, keepsAll: keepsAll)
+        let unprojectedElements = parameters.projection == nil ? 0 : cellElements
+        let hiddenElements = StateHistory<Scalar>.elementCount(width: width, schedule: schedule, keepsAll: keepsAll)
+        let beforeElements = StateHistory<Scalar>.elementCount(width: units, schedule: schedule, keepsAll: keepsAll)
+        var workspace = Workspace<Scalar>(
+            gateElements, sumElements, cellElements, unprojectedElements, hiddenElements, beforeElements)
+        let gateStart = workspace.take(gateElements)
+        let gates = InputSums(
+            at: gateStart, input: input, parameters: parameters, gateCount: 4,
+            hiddenBiasGateCount: 4, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll, division: division)
+        let sum = sumElements > 0 ? workspace.take(sumElements) : nil
         let results = Tensor(
             uninitialized: [rowCount * width + batchCount * (width + units)], elementType: Scalar.elementType)
         let output = results.pointer(as: Scalar.self)
-        let cells = StepVectors<Scalar>(width: units, schedule: schedule, keepsAll: keepsAll)
-        let unprojected = parameters.projection.map { _ in
-            StepVectors<Scalar>(width: units, schedule: schedule, keepsAll: keepsAll)
+        let cellStart = workspace.take(cellElements)
+        let cells = StepVectors(at: cellStart, width: units, schedule: schedule, keepsAll: keepsAll)
+        let unprojectedStart = parameters.projection == nil ? nil : workspace.take(unprojectedElements)
+        let unprojected = unprojectedStart.map {
+            StepVectors(at: $0, width: units, schedule: schedule, keepsAll: keepsAll)
         }
         let finalHidden = output + rowCount * width
+        let hiddenStart = workspace.take(hiddenElements)
         let hidden = StateHistory<Scalar>(
-            initial: initialHidden.operand(as: type), final: finalHidden, schedule: schedule, isReverse: isReverse,
-            keepsAll: keepsAll)
+            at: hiddenStart, initial: initialHidden?.operand(as: type), width: width, final: finalHidden,
+            schedule: schedule, isReverse: isReverse, keepsAll: keepsAll)
+        let beforeStart = workspace.take(beforeElements)
         let cellHistory = StateHistory<Scalar>(
-            initial: initialCell.operand(as: type), final: finalHidden + batchCount * width, schedule: schedule,
-            isReverse: isReverse, keepsAll: keepsAll)
-        let stepCount = schedule.rowCounts.count
+            at: beforeStart, initial: initialCell?.operand(as: type), width: units,
+            final: finalHidden + batchCount * width, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll)
+        let stepCount = schedule.takenStepCount
         let recurrence = StepMatrix<Scalar>(transposed: parameters.hidden, gateCount: 4, stepCount: stepCount)
         let projection = parameters.projection.map {
             StepMatrix<Scalar>(transposed: $0, gateCount: 1, stepCount: stepCount)
@@ -133,9 +145,9 @@ private struct LSTMPass {
         let steps = schedule.steps(isReverse: isReverse)
         func updateCells(_ index: Int, _ item: Int) {
             let step = steps[index]
-            let rows = division.rows(item, of: schedule.rowCounts[step])
+            let rows = division.rows(item, of: schedule.rowCount(of: step))
             let (gate, cell) = (gates.place(step, index), cells.place(step))
-            let cellOutput = unprojected?.place(step) ?? output + schedule.starts[step] * width
+            let cellOutput = unprojected?.place(step) ?? output + schedule.start(of: step) * width
             let (previous, previousCell) = (hidden.previous(step), cellHistory.previous(step))
             for block in division.unitBlocks(item, of: units) {
                 gates.make(step, index, units: block, rows: rows)
@@ -150,7 +162,7 @@ private struct LSTMPass {
                     let gatePlace = row * 4 * units + block.lowerBound
                     updateCell(
                         gates: gate + gatePlace,
-                        sums: sum.map { $0 + schedule.starts[step] * 4 * units + gatePlace },
+                        sums: sum.map { $0 + schedule.start(of: step) * 4 * units + gatePlace },
                         previousCell: previousCell + place, cell: cell + place, output: cellOutput + place,
                         peepholes: peephole.map { $0 + block.lowerBound }, count: block.count)
                 }
@@ -166,8 +178,8 @@ private struct LSTMPass {
                     return
                 }
                 let step = steps[index / 2]
-                let rows = division.rows(item, of: schedule.rowCounts[step])
-                let (cellOutput, out) = (unprojected.place(step), output + schedule.starts[step] * width)
+                let rows = division.rows(item, of: schedule.rowCount(of: step))
+                let (cellOutput, out) = (unprojected.place(step), output + schedule.start(of: step) * width)
                 for block in division.unitBlocks(item, of: width) {
                     projection.multiply(
                         cellOutput + rows.lowerBound * units, stride: units, rows: rows.count, columns: block,
@@ -178,10 +190,21 @@ private struct LSTMPass {
         } else {
             division.forEachStep(stepCount, updateCells)
         }
+        withExtendedLifetime(input) {}
+        withExtendedLifetime(parameters) {}
+        withExtendedLifetime(workspace) {}
+        withExtendedLifetime(gates) {}
+        withExtendedLifetime(recurrence) {}
+        withExtendedLifetime(projection) {}
+        guard keepsAll else { return results }
         let record = LSTMRecord(
-            input: input, parameters: parameters, gates: gates.sums, sums: sums, cells: cells.tensor,
-            unprojected: unprojected?.tensor, hiddenBefore: hidden.before, cellBefore: cellHistory.before)
-        return results.recorded(from: operands) { gradient, isWanted in
+            input: input, parameters: parameters, gates: workspace.tensor(at: gateStart, shape: [rowCount, 4 * units]),
+            sums: sum.map { workspace.tensor(at: $0, shape: [rowCount, 4 * units]) },
+            cells: workspace.tensor(at: cellStart, shape: [rowCount, units]),
+            unprojected: unprojectedStart.map { workspace.tensor(at: $0, shape: [rowCount, units]) },
+            hiddenBefore: workspace.tensor(at: hiddenStart, shape: [rowCount, width]),
+            cellBefore: workspace.tensor(at: beforeStart, shape: [rowCount, units]))
+        return results.recorded(from: [x, initialHidden, initialCell] + weights.operands) { gradient, isWanted in
             self.gradients(of: record, gradient.operand(as: type), isWanted, as: type)
         }
     }
@@ -275,7 +298,7 @@ private struct LSTMPass {
         as type: Scalar.Type
     ) -> (hidden: Tensor?, cell: Tensor?) {
         let (units, width) = (unitCount, width)
-        let (rowCount, batchCount, stepCount) = (schedule.rowCount, schedule.batchCount, schedule.rowCounts.count)
+        let (rowCount, batchCount, stepCount) = (schedule.rowCount, schedule.batchCount, schedule.takenStepCount)
         let parameters = record.parameters
         let outputGradient = UnsafePointer(gradient.pointer(as: Scalar.self))
         let finalGradient = outputGradient + rowCount * width
@@ -296,19 +319,19 @@ private struct LSTMPass {
         let peephole = parameters.peepholes.map { UnsafePointer($0.pointer(as: Scalar.self)) }
 
         let division = StepDivision(
-            units: max(units, width), rows: schedule.rowCounts.first ?? 0, weightCount: 4 * units * width)
+            units: max(units, width), schedule: schedule, weightCount: 4 * units * width)
         let steps = schedule.steps(isReverse: !isReverse)
         /// forward: gates += h W_hhᵀ
         func carry(from step: Int, _ block: Range<Int>, _ rows: Range<Int>) {
-            let rows = rows.clamped(to: 0..<schedule.rowCounts[step])
+            let rows = rows.clamped(to: 0..<schedule.rowCount(of: step))
             recurrence.multiply(
-                gateGradient + (schedule.starts[step] + rows.lowerBound) * 4 * units, stride: 4 * units,
+                gateGradient + (schedule.start(of: step) + rows.lowerBound) * 4 * units, stride: 4 * units,
                 rows: rows.count, columns: block, into: hidden.pointer + rows.lowerBound * width + block.lowerBound,
                 stride: width, isAccumulating: false)
         }
         func update(_ step: Int, _ row: Int, _ block: Range<Int>, _ gradient: UnsafeMutablePointer<Scalar>) {
-            let place = (schedule.starts[step] + row) * units + block.lowerBound
-            let gatePlace = (schedule.starts[step] + row) * 4 * units + block.lowerBound
+            let place = (schedule.start(of: step) + row) * units + block.lowerBound
+            let gatePlace = (schedule.start(of: step) + row) * 4 * units + block.lowerBound
             updateCellBackward(
                 outputGradient: gradient, cellGradient: cell.pointer + row * units + block.lowerBound,
                 gateGradients: gateGradient + gatePlace, gates: gate + gatePlace, sums: sum + gatePlace,
@@ -318,8 +341,8 @@ private struct LSTMPass {
         /// Calls `body` for an item's blocks of the state, once what the later step carries has reached them, with those
         /// of the rows that the step has.
         func forEachCarriedBlock(_ index: Int, _ item: Int, _ body: (_ block: Range<Int>, _ rows: Range<Int>) -> Void) {
-            let count = schedule.rowCounts[steps[index]]
-            let laterCount = index > 0 ? schedule.rowCounts[steps[index - 1]] : 0
+            let count = schedule.rowCount(of: steps[index])
+            let laterCount = index > 0 ? schedule.rowCount(of: steps[index - 1]) : 0
             let rows = division.rows(item, of: max(count, laterCount))
             for block in division.unitBlocks(item, of: width) {
                 if index > 0 { carry(from: steps[index - 1], block, rows) }
@@ -329,7 +352,7 @@ private struct LSTMPass {
         if let projection, let hiddenGradient {
             division.forEachStep(2 * stepCount) { index, item in
                 let step = steps[index / 2]
-                let first = schedule.starts[step]
+                let first = schedule.start(of: step)
                 if index % 2 == 0 {
                     forEachCarriedBlock(index / 2, item) { block, rows in
                         for row in rows {
@@ -341,7 +364,7 @@ private struct LSTMPass {
                     }
                     return
                 }
-                let rows = division.rows(item, of: schedule.rowCounts[step])
+                let rows = division.rows(item, of: schedule.rowCount(of: step))
                 for block in division.unitBlocks(item, of: units) {
                     withUnsafeTemporaryAllocation(of: Scalar.self, capacity: rows.count * block.count) { scratch in
                         guard let outputGradients = scratch.baseAddress else { return }
@@ -362,7 +385,8 @@ private struct LSTMPass {
                     for row in rows {
                         let carried = hidden.pointer + row * width + block.lowerBound
                         Scalar.add(
-                            carried, outputGradient + (schedule.starts[step] + row) * width + block.lowerBound, carried,
+                            carried, outputGradient + (schedule.start(of: step) + row) * width + block.lowerBound,
+                            carried,
                             block.count)
                         update(step, row, block, carried)
                     }
@@ -372,11 +396,12 @@ private struct LSTMPass {
         if reachesStart, let last = steps.last {
             division.forEachStep(1) { _, item in
                 for block in division.unitBlocks(item, of: width) {
-                    carry(from: last, block, division.rows(item, of: schedule.rowCounts[last]))
+                    carry(from: last, block, division.rows(item, of: schedule.rowCount(of: last)))
                 }
             }
         }
-        withExtendedLifetime((gradient, record, gateGradients, hiddenGradients, hidden, cell)) {}
+        withExtendedLifetime((gradient, record, gateGradients, hiddenGradients, hidden, cell, recurrence, projection)) {
+        }
         return (reachesStart ? hidden.initialGradient() : nil, cell.initialGradient())
     }
 

@@ -27,24 +27,24 @@ public struct RNNOptions: Sendable, Hashable {
 ///   - schedule: Which sequences take part in which step.
 ///   - isReverse: Whether each sequence is taken from its last step to its first.
 ///   - weights: The parameters, of one gate.
-///   - initialHidden: `[B, H]`.
+///   - initialHidden: `[B, H]`; `nil` means zeros.
 ///   - options: φ, and what bounds the sums.
 /// - Returns: The state after each step, `[N, H]`, and the last of each sequence, `[B, H]`.
 package func rnnSequence(
-    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor,
+    _ x: Tensor, schedule: RecurrentSchedule, isReverse: Bool, weights: RecurrentWeights, initialHidden: Tensor?,
     options: RNNOptions = RNNOptions()
 ) -> (outputs: Tensor, finalHidden: Tensor) {
     let units = weights.hidden.shape[1]
     weights.requireShapes(gateCount: 1, inputs: x.shape[1], units: units, width: units)
-    require(
-        initialHidden.shape == [schedule.batchCount, units],
-        "The initial state is \(initialHidden.shape), not \([schedule.batchCount, units]).")
+    requireState("initial state", initialHidden, schedule.batchCount, units)
     let pass = RNNPass(schedule: schedule, isReverse: isReverse, unitCount: units, options: options)
     let results =
-        areDouble([x, initialHidden] + weights.operands)
+        weights.allSatisfy(x, initialHidden) { $0.elementType == .float64 }
         ? pass.run(x, weights, initialHidden, as: Double.self) : pass.run(x, weights, initialHidden, as: Float.self)
-    let parts = results.unpacked(into: [[schedule.rowCount, units], [schedule.batchCount, units]])
-    return (parts[0], parts[1])
+    return (
+        results.part(from: 0, shape: [schedule.rowCount, units]),
+        results.part(from: schedule.rowCount * units, shape: [schedule.batchCount, units])
+    )
 }
 
 /// A plain recurrence over whole sequences, forward and backward.
@@ -56,33 +56,37 @@ private struct RNNPass {
 
     /// Returns the outputs and the final states, one after the other.
     func run<Scalar: KernelScalar>(
-        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor, as type: Scalar.Type
+        _ x: Tensor, _ weights: RecurrentWeights, _ initialHidden: Tensor?, as type: Scalar.Type
     ) -> Tensor {
-        let units = unitCount
+        let (units, rowCount) = (unitCount, schedule.rowCount)
         let input = x.operand(as: type)
         let parameters = weights.converted(as: type)
-        let operands = [x, initialHidden] + weights.operands
         // What the way back needs of every step is kept where there is one.
-        let keepsAll = isRecorded(operands)
+        let keepsAll = !weights.allSatisfy(x, initialHidden) { !$0.isTracked } && GradientRecording.isOn
         let division = StepDivision(
-            units: units, rows: schedule.rowCounts.first ?? 0, weightCount: units * (units + input.shape[1]))
-        let inputSums = InputSums<Scalar>(
-            input, weight: parameters.input, bias: sumOfBiases(parameters.inputBias, parameters.hiddenBias),
-            gateCount: 1, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll, division: division)
-        let sums = inputSums.sums
+            units: units, schedule: schedule, weightCount: units * (units + input.shape[1]))
+        let sumElements = InputSums<Scalar>.elementCount(
+            gateCount: 1, units: units, schedule: schedule, keepsAll: keepsAll, division: division)
+        let hiddenElements = StateHistory<Scalar>.elementCount(width: units, schedule: schedule, keepsAll: keepsAll)
+        var workspace = Workspace<Scalar>(sumElements, hiddenElements)
+        let sumStart = workspace.take(sumElements)
+        let inputSums = InputSums(
+            at: sumStart, input: input, parameters: parameters, gateCount: 1,
+            hiddenBiasGateCount: 1, schedule: schedule, isReverse: isReverse, keepsAll: keepsAll, division: division)
         let results = Tensor(
-            uninitialized: [(schedule.rowCount + schedule.batchCount) * units], elementType: Scalar.elementType)
+            uninitialized: [(rowCount + schedule.batchCount) * units], elementType: Scalar.elementType)
         let output = results.pointer(as: Scalar.self)
+        let hiddenStart = workspace.take(hiddenElements)
         let hidden = StateHistory<Scalar>(
-            initial: initialHidden.operand(as: type), final: output + schedule.rowCount * units, schedule: schedule,
-            isReverse: isReverse, keepsAll: keepsAll)
+            at: hiddenStart, initial: initialHidden?.operand(as: type), width: units, final: output + rowCount * units,
+            schedule: schedule, isReverse: isReverse, keepsAll: keepsAll)
         let recurrence = StepMatrix<Scalar>(
-            transposed: parameters.hidden, gateCount: 1, stepCount: schedule.rowCounts.count)
+            transposed: parameters.hidden, gateCount: 1, stepCount: schedule.takenStepCount)
         let steps = schedule.steps(isReverse: isReverse)
         division.forEachStep(steps.count) { index, item in
             let step = steps[index]
-            let rows = division.rows(item, of: schedule.rowCounts[step])
-            let (sum, out) = (inputSums.place(step, index), output + schedule.starts[step] * units)
+            let rows = division.rows(item, of: schedule.rowCount(of: step))
+            let (sum, out) = (inputSums.place(step, index), output + schedule.start(of: step) * units)
             for block in division.unitBlocks(item, of: units) {
                 inputSums.make(step, index, units: block, rows: rows)
                 let start = rows.lowerBound * units
@@ -102,8 +106,15 @@ private struct RNNPass {
                 hidden.advance(out, after: step, columns: block, rows: rows)
             }
         }
-        let before = hidden.before
-        return results.recorded(from: operands) { [results] gradient, isWanted in
+        withExtendedLifetime(input) {}
+        withExtendedLifetime(parameters) {}
+        withExtendedLifetime(workspace) {}
+        withExtendedLifetime(inputSums) {}
+        withExtendedLifetime(recurrence) {}
+        guard keepsAll else { return results }
+        let sums = workspace.tensor(at: sumStart, shape: [rowCount, units])
+        let before = workspace.tensor(at: hiddenStart, shape: [rowCount, units])
+        return results.recorded(from: [x, initialHidden] + weights.operands) { [results] gradient, isWanted in
             let gradient = gradient.operand(as: type)
             let sumGradients = Tensor(uninitialized: [self.schedule.rowCount, units], elementType: Scalar.elementType)
             var gradients = [Tensor?](repeating: nil, count: isWanted.count)
@@ -134,21 +145,21 @@ private struct RNNPass {
         let sumGradient = sumGradients.pointer(as: Scalar.self)
         let hidden = CarriedGradient<Scalar>(
             final: outputGradient + schedule.rowCount * units, width: units, schedule: schedule)
-        let recurrence = StepMatrix<Scalar>(rows: 0..<units, of: hiddenWeights, stepCount: schedule.rowCounts.count)
+        let recurrence = StepMatrix<Scalar>(rows: 0..<units, of: hiddenWeights, stepCount: schedule.takenStepCount)
 
         /// forward: sums += h W_hhᵀ
         func carry(from step: Int, _ block: Range<Int>, _ rows: Range<Int>) {
-            let rows = rows.clamped(to: 0..<schedule.rowCounts[step])
+            let rows = rows.clamped(to: 0..<schedule.rowCount(of: step))
             recurrence.multiply(
-                sumGradient + (schedule.starts[step] + rows.lowerBound) * units, stride: units, rows: rows.count,
+                sumGradient + (schedule.start(of: step) + rows.lowerBound) * units, stride: units, rows: rows.count,
                 columns: block, into: hidden.pointer + rows.lowerBound * units + block.lowerBound, stride: units,
                 isAccumulating: false)
         }
-        let division = StepDivision(units: units, rows: schedule.rowCounts.first ?? 0, weightCount: units * units)
+        let division = StepDivision(units: units, schedule: schedule, weightCount: units * units)
         let steps = schedule.steps(isReverse: !isReverse)
         division.forEachStep(steps.count) { index, item in
-            let (first, count) = (schedule.starts[steps[index]], schedule.rowCounts[steps[index]])
-            let laterCount = index > 0 ? schedule.rowCounts[steps[index - 1]] : 0
+            let (first, count) = (schedule.start(of: steps[index]), schedule.rowCount(of: steps[index]))
+            let laterCount = index > 0 ? schedule.rowCount(of: steps[index - 1]) : 0
             let rows = division.rows(item, of: max(count, laterCount))
             for block in division.unitBlocks(item, of: units) {
                 if index > 0 { carry(from: steps[index - 1], block, rows) }
@@ -168,11 +179,11 @@ private struct RNNPass {
         if reachesStart, let last = steps.last {
             division.forEachStep(1) { _, item in
                 for block in division.unitBlocks(item, of: units) {
-                    carry(from: last, block, division.rows(item, of: schedule.rowCounts[last]))
+                    carry(from: last, block, division.rows(item, of: schedule.rowCount(of: last)))
                 }
             }
         }
-        withExtendedLifetime((gradient, results, sums, hiddenWeights, sumGradients, hidden)) {}
+        withExtendedLifetime((gradient, results, sums, hiddenWeights, sumGradients, hidden, recurrence)) {}
         return reachesStart ? hidden.initialGradient() : nil
     }
 }

@@ -11,16 +11,23 @@ struct StepDivision {
     /// One item of each step is a part of the units for a part of the rows.
     let unitParts: Int
     let rowParts: Int
+    /// For how many steps at a time the inputs are multiplied: so many that they have the rows at least that make the
+    /// weights' way from memory worth while.
+    let stepsAtOnce: Int
 
-    /// Divides steps that multiply up to `rows` rows by a matrix of `depth · columns` elements, all gates of `units` units.
-    init(units: Int, rows: Int, weightCount: Int) {
-        // An item is worth a thread from about half a microsecond on.
-        let wanted = max(1, min(ComputeThreads.count, (rows * weightCount) >> 14))
+    /// Divides steps that multiply their vectors by matrices of `weightCount` elements, all gates of `units` units.
+    init(units: Int, schedule: RecurrentSchedule, weightCount: Int) {
+        let rows = schedule.largestRowCount
+        // An item is worth a thread from about half a microsecond on, if there are some microseconds of work in all: so
+        // long it takes a thread to wake.
+        let isShort = schedule.rowCount * weightCount < 1 << 18
+        let wanted = isShort ? 1 : max(1, min(ComputeThreads.count, (rows * weightCount) >> 14))
         let unitBlocks = max(1, blocks(of: units, by: unitBlock))
         // Few weights fit into every core's cache: by rows, no item writes what another one reads.
         let first = weightCount <= 96 << 10 ? max(1, min(wanted, rows / 8)) : 1
         unitParts = min(unitBlocks, wanted / first)
         rowParts = first > 1 ? first : max(1, min(wanted / unitParts, rows / 6))
+        stepsAtOnce = rowParts > 1 ? 1 : blocks(of: unitBlock, by: max(1, rows))
     }
 
     /// Calls `body` for the items of each step.
@@ -59,8 +66,11 @@ struct StepBlocks: Sequence, IteratorProtocol {
 
 /// A matrix `[depth, columns]` that is multiplied in every step, in panels of ``unitBlock`` columns: a panel stays in
 /// the cache of the thread that uses it, and is read from one end to the other.
+///
+/// Neither it nor what else works in steps holds a tensor, since counting references would take longer than a short
+/// step: whoever uses it keeps the weight, and this, until the last step.
 struct StepMatrix<Scalar: KernelScalar> {
-    enum Layout {
+    private enum Layout {
         /// Panel after panel.
         case packed
         /// As it lies in memory: for few steps, which do not pay for the packing.
@@ -69,9 +79,9 @@ struct StepMatrix<Scalar: KernelScalar> {
         case columns
     }
 
-    let layout: Layout
-    /// What `start` points into.
-    private let storage: Tensor
+    private let layout: Layout
+    /// What `start` points into; `nil` where that is the weight itself, which the caller keeps.
+    private let packed: TensorStorage?
     private let start: UnsafePointer<Scalar>
     private let depth: Int
     private let columnCount: Int
@@ -86,13 +96,13 @@ struct StepMatrix<Scalar: KernelScalar> {
         let source = UnsafePointer(weight.pointer(as: Scalar.self)) + range.lowerBound * columnCount
         guard stepCount >= Self.packedStepCount else {
             layout = .rows
-            storage = weight
+            packed = nil
             start = source
             return
         }
         let (depth, columnCount) = (depth, columnCount)
-        let packed = Tensor(uninitialized: [depth * columnCount], elementType: Scalar.elementType)
-        let out = packed.pointer(as: Scalar.self)
+        let storage = TensorStorage(byteCount: depth * columnCount * MemoryLayout<Scalar>.stride)
+        let out = storage.base.assumingMemoryBound(to: Scalar.self)
         parallel(blocks(of: columnCount, by: unitBlock)) { block in
             let columns = Attention.range(block, by: unitBlock, upTo: columnCount)
             var place = out + columns.lowerBound * depth
@@ -102,7 +112,7 @@ struct StepMatrix<Scalar: KernelScalar> {
             }
         }
         layout = .packed
-        storage = packed
+        packed = storage
         start = UnsafePointer(out)
     }
 
@@ -114,13 +124,13 @@ struct StepMatrix<Scalar: KernelScalar> {
         let source = UnsafePointer(weight.pointer(as: Scalar.self))
         guard stepCount >= Self.packedStepCount else {
             layout = .columns
-            storage = weight
+            packed = nil
             start = source
             return
         }
         let (depth, columnCount) = (depth, columnCount)
-        let packed = Tensor(uninitialized: weight.shape, elementType: Scalar.elementType)
-        let out = packed.pointer(as: Scalar.self)
+        let storage = TensorStorage(byteCount: gateCount * depth * columnCount * MemoryLayout<Scalar>.stride)
+        let out = storage.base.assumingMemoryBound(to: Scalar.self)
         let blockCount = blocks(of: columnCount, by: unitBlock)
         parallel(gateCount * blockCount) { item in
             let columns = Attention.range(item % blockCount, by: unitBlock, upTo: columnCount)
@@ -128,7 +138,7 @@ struct StepMatrix<Scalar: KernelScalar> {
             Scalar.transpose(out + place, columns.count, source + place, depth, columns.count, depth)
         }
         layout = .packed
-        storage = packed
+        packed = storage
         start = UnsafePointer(out)
     }
 
@@ -140,7 +150,6 @@ struct StepMatrix<Scalar: KernelScalar> {
         gate: Int = 0, _ a: UnsafePointer<Scalar>, stride aStride: Int, rows: Int, columns: Range<Int>,
         into out: UnsafeMutablePointer<Scalar>, stride outStride: Int, isAccumulating: Bool
     ) {
-        defer { withExtendedLifetime(storage) {} }
         let start = start + gate * depth * columnCount
         var tile = TileOperands(
             out: out, outStride: outStride, a: a, aStride: aStride, b: start + columns.lowerBound, bStride: columnCount,
@@ -176,44 +185,53 @@ struct StepMatrix<Scalar: KernelScalar> {
 /// The sums `x W_ihᵀ + b` of all gates, made for some steps at a time by whoever takes these steps.
 struct InputSums<Scalar: KernelScalar> {
     /// `[N, G·H]`, or as many rows as are made at a time.
-    let sums: Tensor
     private let start: UnsafeMutablePointer<Scalar>
-    private let input: Tensor
+    private let input: UnsafePointer<Scalar>
+    private let depth: Int
     private let weight: StepMatrix<Scalar>
-    private let bias: Tensor?
+    private let inputBias: UnsafePointer<Scalar>?
+    private let hiddenBias: UnsafePointer<Scalar>?
+    /// How many gates start with the hidden bias too.
+    private let hiddenBiasGateCount: Int
     private let schedule: RecurrentSchedule
     private let isReverse: Bool
     private let unitCount: Int
     private let gateCount: Int
     private let keepsAll: Bool
-    /// How many steps are made at a time.
     private let stepsAtOnce: Int
 
-    /// Takes the vectors `[N, D]`, the weight `[G·H, D]` and the bias `[G·H]`; the sums of all steps are kept if `keepsAll`,
-    /// else only those of the steps at hand.
+    /// How many elements the sums take.
+    static func elementCount(
+        gateCount: Int, units: Int, schedule: RecurrentSchedule, keepsAll: Bool, division: StepDivision
+    ) -> Int {
+        let rows = min(schedule.rowCount, division.stepsAtOnce * schedule.largestRowCount)
+        return (keepsAll ? schedule.rowCount : rows) * gateCount * units
+    }
+
+    /// Takes the vectors `[N, D]`, and from the parameters the weight `[G·H, D]` and the biases `[G·H]`, the hidden one for
+    /// some gates alone; the sums of all steps are kept if `keepsAll`, else only those of the steps at hand.
     init(
-        _ input: Tensor, weight: Tensor, bias: Tensor?, gateCount: Int, schedule: RecurrentSchedule, isReverse: Bool,
-        keepsAll: Bool, division: StepDivision
+        at start: UnsafeMutablePointer<Scalar>, input: Tensor, parameters: RecurrentWeights, gateCount: Int,
+        hiddenBiasGateCount: Int, schedule: RecurrentSchedule, isReverse: Bool, keepsAll: Bool, division: StepDivision
     ) {
-        self.input = input
-        self.bias = bias
-        self.weight = StepMatrix(transposed: weight, gateCount: gateCount, stepCount: schedule.rowCounts.count)
+        self.start = start
+        self.input = UnsafePointer(input.pointer(as: Scalar.self))
+        depth = input.shape[1]
+        inputBias = parameters.inputBias.map { UnsafePointer($0.pointer(as: Scalar.self)) }
+        hiddenBias = parameters.hiddenBias.map { UnsafePointer($0.pointer(as: Scalar.self)) }
+        self.hiddenBiasGateCount = hiddenBiasGateCount
+        weight = StepMatrix(transposed: parameters.input, gateCount: gateCount, stepCount: schedule.takenStepCount)
         self.schedule = schedule
         self.isReverse = isReverse
         self.gateCount = gateCount
-        unitCount = weight.shape[0] / gateCount
+        unitCount = parameters.input.shape[0] / gateCount
         self.keepsAll = keepsAll
-        // As many rows at least as make the weights' way from memory worth while.
-        let rows = max(1, schedule.rowCounts.first ?? 1)
-        stepsAtOnce = division.rowParts > 1 ? 1 : blocks(of: unitBlock, by: rows)
-        let rowCount = keepsAll ? schedule.rowCount : min(schedule.rowCount, stepsAtOnce * rows)
-        sums = Tensor(uninitialized: [rowCount, weight.shape[0]], elementType: Scalar.elementType)
-        start = sums.pointer(as: Scalar.self)
+        stepsAtOnce = division.stepsAtOnce
     }
 
     /// The steps that are made together with one, which is the `index`th in the direction.
     private func stepsMade(with index: Int) -> Range<Int> {
-        let count = schedule.rowCounts.count
+        let count = schedule.takenStepCount
         let first = index / stepsAtOnce * stepsAtOnce
         let end = min(first + stepsAtOnce, count)
         return isReverse ? count - end..<count - first : first..<end
@@ -221,44 +239,51 @@ struct InputSums<Scalar: KernelScalar> {
 
     /// Where the sums of a step begin, which is the `index`th in the direction.
     func place(_ step: Int, _ index: Int) -> UnsafeMutablePointer<Scalar> {
-        let first = keepsAll ? 0 : schedule.starts[stepsMade(with: index).lowerBound]
-        return start + (schedule.starts[step] - first) * gateCount * unitCount
+        let first = keepsAll ? 0 : schedule.start(of: stepsMade(with: index).lowerBound)
+        return start + (schedule.start(of: step) - first) * gateCount * unitCount
     }
 
     /// Makes the sums for a block of units and the rows of an item, unless they stand there already.
     func make(_ step: Int, _ index: Int, units: Range<Int>, rows: Range<Int>) {
         guard index % stepsAtOnce == 0 else { return }
-        var vectors = schedule.starts[step] + rows.lowerBound..<schedule.starts[step] + rows.upperBound
+        let first = schedule.start(of: step)
+        var vectors = first + rows.lowerBound..<first + rows.upperBound
         var out = place(step, index) + rows.lowerBound * gateCount * unitCount
         if stepsAtOnce > 1 {
             let steps = stepsMade(with: index)
             let last = steps.upperBound - 1
-            vectors = schedule.starts[steps.lowerBound]..<schedule.starts[last] + schedule.rowCounts[last]
+            vectors = schedule.start(of: steps.lowerBound)..<schedule.start(of: last) + schedule.rowCount(of: last)
             out = place(steps.lowerBound, index)
         }
+        guard !vectors.isEmpty else { return }
         let stride = gateCount * unitCount
-        let depth = input.shape[1]
-        let x = UnsafePointer(input.pointer(as: Scalar.self)) + vectors.lowerBound * depth
-        let biases = bias.map { UnsafePointer($0.pointer(as: Scalar.self)) + units.lowerBound }
-        // Sums begin with the bias, but for those that are made side by side, as they lie.
-        let startsWithBias = biases != nil && weight.layout == .packed
+        let x = input + vectors.lowerBound * depth
         for gate in 0..<gateCount {
             let gateOut = out + gate * unitCount + units.lowerBound
-            if startsWithBias, let biases {
-                for row in 0..<vectors.count {
-                    (gateOut + row * stride).update(from: biases + gate * unitCount, count: units.count)
+            let hasBias = startSums(of: gate, units: units, at: gateOut)
+            if hasBias {
+                for row in 1..<vectors.count {
+                    (gateOut + row * stride).update(from: gateOut, count: units.count)
                 }
             }
             weight.multiply(
                 gate: gate, x, stride: depth, rows: vectors.count, columns: units, into: gateOut, stride: stride,
-                isAccumulating: startsWithBias)
-            if let biases, !startsWithBias {
-                for row in 0..<vectors.count {
-                    Scalar.add(
-                        gateOut + row * stride, gateOut + row * stride, biases + gate * unitCount, units.count)
-                }
-            }
+                isAccumulating: hasBias)
         }
+    }
+
+    /// Writes what a gate's sums of one vector begin with, its biases; returns `false` where there are none.
+    private func startSums(of gate: Int, units: Range<Int>, at out: UnsafeMutablePointer<Scalar>) -> Bool {
+        let place = gate * unitCount + units.lowerBound
+        let hiddenBias = gate < hiddenBiasGateCount ? hiddenBias : nil
+        if let inputBias, let hiddenBias {
+            Scalar.add(out, inputBias + place, hiddenBias + place, units.count)
+        } else if let bias = inputBias ?? hiddenBias {
+            out.update(from: bias + place, count: units.count)
+        } else {
+            return false
+        }
+        return true
     }
 }
 
@@ -267,49 +292,51 @@ struct InputSums<Scalar: KernelScalar> {
 /// A state in every step of one direction: what it was before the step, and what it is at each sequence's end.
 struct StateHistory<Scalar: KernelScalar> {
     /// `[N, width]`, as the schedule lays vectors out; where nothing is kept, `[2, B, width]` for steps in turn.
-    let before: Tensor
     private let start: UnsafeMutablePointer<Scalar>
-    let width: Int
+    private let width: Int
     private let final: UnsafeMutablePointer<Scalar>
     private let schedule: RecurrentSchedule
     private let isReverse: Bool
     private let keepsAll: Bool
 
-    /// Starts each sequence with its initial state, `[B, width]`, at the step where the direction comes upon it; the
-    /// final states will be written to `final`, `[B, width]`.
+    /// How many elements the states take.
+    static func elementCount(width: Int, schedule: RecurrentSchedule, keepsAll: Bool) -> Int {
+        (keepsAll ? schedule.rowCount : 2 * schedule.batchCount) * width
+    }
+
+    /// Starts each sequence with its initial state, `[B, width]`, or with zeros, at the step where the direction comes upon
+    /// it; the final states will be written to `final`, `[B, width]`.
     init(
-        initial: Tensor, final: UnsafeMutablePointer<Scalar>, schedule: RecurrentSchedule, isReverse: Bool,
-        keepsAll: Bool
+        at start: UnsafeMutablePointer<Scalar>, initial: Tensor?, width: Int, final: UnsafeMutablePointer<Scalar>,
+        schedule: RecurrentSchedule, isReverse: Bool, keepsAll: Bool
     ) {
-        let width = initial.shape[1]
         let batchCount = schedule.batchCount
-        before = Tensor(
-            uninitialized: [keepsAll ? schedule.rowCount : 2 * batchCount, width], elementType: Scalar.elementType)
-        start = before.pointer(as: Scalar.self)
+        self.start = start
         self.width = width
         self.final = final
         self.schedule = schedule
         self.isReverse = isReverse
         self.keepsAll = keepsAll
-        let source = initial.pointer(as: Scalar.self)
-        // A sequence without steps ends as it starts.
-        final.update(from: source, count: batchCount * width)
+        // A sequence without steps ends as it starts: the final states hold the initial ones until then.
+        if let initial {
+            final.update(from: initial.pointer(as: Scalar.self), count: batchCount * width)
+        } else {
+            final.update(repeating: 0, count: batchCount * width)
+        }
+        func enter(_ row: Int, at place: UnsafeMutablePointer<Scalar>) {
+            (place + row * width).update(from: final + schedule.sequence(inRow: row) * width, count: width)
+        }
         if keepsAll {
-            for step in schedule.rowCounts.indices {
+            for step in 0..<schedule.takenStepCount {
                 let goingOn = schedule.continuingCount(after: step, isReverse: false)
                 let entering =
-                    isReverse ? goingOn..<schedule.rowCounts[step] : 0..<(step == 0 ? schedule.rowCounts[0] : 0)
-                for row in entering {
-                    (previous(step) + row * width).update(from: source + schedule.order[row] * width, count: width)
-                }
+                    isReverse ? goingOn..<schedule.rowCount(of: step) : 0..<(step == 0 ? schedule.largestRowCount : 0)
+                for row in entering { enter(row, at: previous(step)) }
             }
         } else {
             // Nobody writes to a sequence's place before the direction comes upon it.
             for row in 0..<batchCount {
-                for half in 0..<2 {
-                    (start + (half * batchCount + row) * width).update(
-                        from: source + schedule.order[row] * width, count: width)
-                }
+                for half in 0..<2 { enter(row, at: start + half * batchCount * width) }
             }
         }
         withExtendedLifetime(initial) {}
@@ -317,7 +344,7 @@ struct StateHistory<Scalar: KernelScalar> {
 
     /// The states before a step, in the order of its rows.
     func previous(_ step: Int) -> UnsafeMutablePointer<Scalar> {
-        start + (keepsAll ? schedule.starts[step] : step % 2 * schedule.batchCount) * width
+        start + (keepsAll ? schedule.start(of: step) : step % 2 * schedule.batchCount) * width
     }
 
     /// Takes the state that a step left, where it is needed next: before the next step, or as the final state.
@@ -331,7 +358,7 @@ struct StateHistory<Scalar: KernelScalar> {
         let goingOn = schedule.continuingCount(after: step, isReverse: isReverse)
         let next = goingOn > 0 ? previous(isReverse ? step - 1 : step + 1) : final
         for row in rows {
-            let place = row < goingOn ? next + row * width : final + schedule.order[row] * width
+            let place = row < goingOn ? next + row * width : final + schedule.sequence(inRow: row) * width
             (place + columns.lowerBound).update(from: values + row * width + columns.lowerBound, count: columns.count)
         }
     }
@@ -339,22 +366,27 @@ struct StateHistory<Scalar: KernelScalar> {
 
 /// Vectors that each step computes, `[N, width]`; where nothing is kept, `[B, width]` for the step at hand.
 struct StepVectors<Scalar: KernelScalar> {
-    let tensor: Tensor
     private let start: UnsafeMutablePointer<Scalar>
     private let width: Int
-    private let starts: [Int]?
+    private let schedule: RecurrentSchedule
+    private let keepsAll: Bool
 
-    init(width: Int, schedule: RecurrentSchedule, keepsAll: Bool) {
-        tensor = Tensor(
-            uninitialized: [keepsAll ? schedule.rowCount : schedule.batchCount, width],
-            elementType: Scalar.elementType)
-        start = tensor.pointer(as: Scalar.self)
+    /// How many elements the vectors take.
+    static func elementCount(width: Int, schedule: RecurrentSchedule, keepsAll: Bool) -> Int {
+        (keepsAll ? schedule.rowCount : schedule.batchCount) * width
+    }
+
+    init(at start: UnsafeMutablePointer<Scalar>, width: Int, schedule: RecurrentSchedule, keepsAll: Bool) {
+        self.start = start
         self.width = width
-        starts = keepsAll ? schedule.starts : nil
+        self.schedule = schedule
+        self.keepsAll = keepsAll
     }
 
     /// Where those of a step begin.
-    func place(_ step: Int) -> UnsafeMutablePointer<Scalar> { start + (starts?[step] ?? 0) * width }
+    func place(_ step: Int) -> UnsafeMutablePointer<Scalar> {
+        start + (keepsAll ? schedule.start(of: step) * width : 0)
+    }
 }
 
 /// The gradient of a state on its way from the last step to the first.
@@ -369,8 +401,8 @@ struct CarriedGradient<Scalar: KernelScalar> {
         carried = Tensor(uninitialized: [schedule.batchCount, width], elementType: Scalar.elementType)
         pointer = carried.pointer(as: Scalar.self)
         self.schedule = schedule
-        for (row, sequence) in schedule.order.enumerated() {
-            (pointer + row * width).update(from: final + sequence * width, count: width)
+        for row in 0..<schedule.batchCount {
+            (pointer + row * width).update(from: final + schedule.sequence(inRow: row) * width, count: width)
         }
     }
 
@@ -379,8 +411,8 @@ struct CarriedGradient<Scalar: KernelScalar> {
         let width = carried.shape[1]
         let result = Tensor(uninitialized: carried.shape, elementType: Scalar.elementType)
         let out = result.pointer(as: Scalar.self)
-        for (row, sequence) in schedule.order.enumerated() {
-            (out + sequence * width).update(from: pointer + row * width, count: width)
+        for row in 0..<schedule.batchCount {
+            (out + schedule.sequence(inRow: row) * width).update(from: pointer + row * width, count: width)
         }
         return result
     }
@@ -428,22 +460,50 @@ func inputGradient<Scalar: KernelScalar>(_ gradient: Tensor, weight: Tensor, as 
 extension Tensor {
     /// The elements alone, side by side, as `type`.
     func operand<Scalar: KernelScalar>(as type: Scalar.Type) -> Tensor {
-        detached.converted(to: Scalar.elementType).contiguous()
+        isOperand(as: type) ? self : detached.converted(to: Scalar.elementType).contiguous()
     }
 
-    /// Returns parts of a flat tensor, each of its shape, one after the other.
-    func unpacked(into shapes: [[Int]]) -> [Tensor] {
-        var start = 0
-        return shapes.map { shape in
-            let count = Tensor.elementCount(of: shape)
-            defer { start += count }
-            return slice(axis: 0, range: start..<start + count).reshaped(to: shape)
-        }
+    /// Whether the tensor is already what ``operand(as:)`` makes of it.
+    func isOperand<Scalar: KernelScalar>(as type: Scalar.Type) -> Bool {
+        node == nil && elementType == Scalar.elementType && isContiguous
+    }
+
+    /// Returns a part of a flat tensor, from an element on, in a shape of its own.
+    func part(from start: Int, shape: [Int]) -> Tensor {
+        guard isTracked else { return view(shape: shape, offset: offset + start) }
+        return slice(axis: 0, range: start..<start + Tensor.elementCount(of: shape)).reshaped(to: shape)
     }
 }
 
-/// Returns the sum of two biases, of which either may be absent.
-func sumOfBiases(_ first: Tensor?, _ second: Tensor?) -> Tensor? {
-    guard let first, let second else { return first ?? second }
-    return first + second
+/// What a pass needs beside its operands and results: one buffer, given out part by part.
+struct Workspace<Scalar: KernelScalar> {
+    private let storage: TensorStorage
+    private var taken = 0
+
+    /// Has room for parts of these sizes.
+    init(_ elementCounts: Int...) {
+        let room = elementCounts.reduce(0) { $0 + Self.room(for: $1) }
+        storage = TensorStorage(byteCount: room * MemoryLayout<Scalar>.stride)
+    }
+
+    /// What a part takes up: whole cache lines.
+    private static func room(for elementCount: Int) -> Int {
+        let line = BufferPool.alignment / MemoryLayout<Scalar>.stride
+        return blocks(of: elementCount, by: line) * line
+    }
+
+    private var start: UnsafeMutablePointer<Scalar> { storage.base.assumingMemoryBound(to: Scalar.self) }
+
+    /// Gives out a part; the caller keeps the workspace.
+    mutating func take(_ elementCount: Int) -> UnsafeMutablePointer<Scalar> {
+        defer { taken += Self.room(for: elementCount) }
+        return start + taken
+    }
+
+    /// A part as a tensor, which keeps the whole.
+    func tensor(at part: UnsafeMutablePointer<Scalar>, shape: [Int]) -> Tensor {
+        Tensor(
+            shape: shape, strides: Tensor.contiguousStrides(of: shape), elementType: Scalar.elementType,
+            storage: storage, offset: part - start)
+    }
 }

@@ -41,9 +41,23 @@ public struct RecurrentWeights: Sendable {
     /// The parameters as operands: input and hidden weight, input and hidden bias, projection, peepholes.
     var operands: [Tensor?] { [input, hidden, inputBias, hiddenBias, projection, peepholes] }
 
+    /// Whether something holds of each parameter and of each other operand that there is.
+    func allSatisfy(_ x: Tensor, _ hidden: Tensor?, _ cell: Tensor? = nil, _ holds: (Tensor) -> Bool) -> Bool {
+        func holdsOf(_ operand: Tensor?) -> Bool { operand.map(holds) ?? true }
+        return holds(x) && holdsOf(hidden) && holdsOf(cell) && allSatisfy(holds)
+    }
+
+    /// Whether something holds of each parameter that there is.
+    private func allSatisfy(_ holds: (Tensor) -> Bool) -> Bool {
+        func holdsOf(_ parameter: Tensor?) -> Bool { parameter.map(holds) ?? true }
+        return holds(input) && holds(hidden) && holdsOf(inputBias) && holdsOf(hiddenBias) && holdsOf(projection)
+            && holdsOf(peepholes)
+    }
+
     /// Returns the parameters without their past, as `type`.
     func converted<Scalar: KernelScalar>(as type: Scalar.Type) -> RecurrentWeights {
-        RecurrentWeights(
+        if allSatisfy({ $0.isOperand(as: type) }) { return self }
+        return RecurrentWeights(
             input: input.operand(as: type), hidden: hidden.operand(as: type), inputBias: inputBias?.operand(as: type),
             hiddenBias: hiddenBias?.operand(as: type), projection: projection?.operand(as: type),
             peepholes: peepholes?.operand(as: type))
@@ -63,7 +77,10 @@ public struct RecurrentWeights: Sendable {
     }
 }
 
-/// Whether all operands are float64, so that the operation is computed in it.
-func areDouble(_ operands: [Tensor?]) -> Bool {
-    operands.allSatisfy { $0 == nil || $0?.elementType == .float64 }
+/// Stops with both shapes unless a state, if there is one, has a vector of `width` for each sequence.
+func requireState(_ name: String, _ state: Tensor?, _ batchCount: Int, _ width: Int) {
+    guard let state else { return }
+    require(
+        state.rank == 2 && state.shape[0] == batchCount && state.shape[1] == width,
+        "The \(name) is \(state.shape), not \([batchCount, width]).")
 }
