@@ -49,6 +49,8 @@ package struct DecoderStep: Sendable {
         }
 
         var matrices: [WeightMatrix] { projections + [output, gate, up, down] }
+
+        var shapes: [[Int]] { matrices.map { [$0.rowCount, $0.columnCount] } }
     }
 
     /// A norm without a bias: `x / √(mean(x²) + epsilon) · weight`.
@@ -77,8 +79,8 @@ package struct DecoderStep: Sendable {
     private let keyValueHeadCount: Int
     private let rotary: RotaryEmbedding
 
-    /// Prepares a step, if all weights are of a kind that it takes: quantised, computing with integers, and norms in
-    /// float32.
+    /// Prepares a step, if all weights are of a kind that it takes: quantised, computing with integers, of the same shapes in
+    /// all layers, and norms in float32.
     ///
     /// - Parameters:
     ///   - layers: The first first.
@@ -95,6 +97,7 @@ package struct DecoderStep: Sendable {
         guard
             output.usedArithmetic == .int8,
             layers.allSatisfy({ $0.matrices.allSatisfy { $0.usedArithmetic == .int8 } }),
+            layers.allSatisfy({ $0.shapes == layers[0].shapes && $0.down.columnCount == $0.gate.rowCount }),
             norms.allSatisfy({ $0.weight.elementType == .float32 && $0.weight.isContiguous && $0.weight.node == nil })
         else { return nil }
         self.layers = layers
@@ -296,10 +299,9 @@ private struct Scratch {
         let (input, hidden) = (rows * max(shape.width, shape.headsWidth), rows * shape.hiddenWidth)
         // In floats, each rounded to whole cache lines; 8-bit numbers take a quarter.
         let counts = [
-            rows * shape.width, rows * shape.width, rows * shape.projectedWidth, rows * shape.headsWidth, hidden,
-            hidden,
-            chunks, chunks, chunks * shape.headDimension, input / 4, input / block, input / block, hidden / 4,
-            hidden / block, hidden / block,
+            rows * shape.width, rows * shape.width, rows * shape.projectedWidth, rows * shape.headsWidth,
+            hidden, hidden, chunks, chunks, chunks * shape.headDimension,
+            input / 4, input / block, input / block, hidden / 4, hidden / block, hidden / block,
         ].map { blocks(of: $0 + 1, by: 16) * 16 }
         withUnsafeTemporaryAllocation(byteCount: counts.reduce(0, +) * 4, alignment: 64) { buffer in
             guard var next = buffer.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
