@@ -2,14 +2,6 @@ import Attention
 import TestSupport
 import Testing
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#else
-    import Darwin
-#endif
-
 /// The README's measure of one's own.
 private struct Minkowski: Similarity {
     func score<Scalar: AttentionScalar>(query: Span<Scalar>, key: Span<Scalar>) -> Scalar {
@@ -419,19 +411,8 @@ private struct Everything: Similarity {
         }
     }
 
-    // In a process of its own, so that no other test's memory counts.
     @Test func `take memory linear in the length`() async {
         await #expect(processExitsWith: .success) {
-            func peakByteCount() -> Int {
-                var usage = rusage()
-                // RUSAGE_SELF is 0 everywhere, but Glibc's has a type that its function does not take.
-                getrusage(0, &usage)
-                #if canImport(Darwin)
-                    return Int(usage.ru_maxrss)
-                #else
-                    return Int(usage.ru_maxrss) << 10
-                #endif
-            }
             func gradients(length: Int) -> [Tensor] {
                 var random = SeededGenerator(seed: 68)
                 let inputs = (0..<3).map { _ in
@@ -444,10 +425,10 @@ private struct Everything: Similarity {
             }
             // Anything the first call of all takes.
             _ = gradients(length: 128)
-            let before = peakByteCount()
             // All scores would be 1 GiB.
-            let found = gradients(length: 16_384)
-            #expect(peakByteCount() - before < 24 << 20)
+            var found: [Tensor] = []
+            let extra = try #require(extraPeakByteCount { found = gradients(length: 16_384) })
+            #expect(extra < 24 << 20)
             #expect(found.allSatisfy { gradient in gradient.floats.contains { $0 != 0 } })
         }
     }
