@@ -203,11 +203,10 @@ INLINE lanes gelu_lanes(lanes x) {
     return choose(x > 0, x - product, -product);
 }
 
-typedef enum { EXP, TANH, SIGMOID, RELU, SILU, GELU, GELU_TANH, SOFT_CAP, SCALE } function;
+typedef enum { TANH, SIGMOID, RELU, SILU, GELU, GELU_TANH, SOFT_CAP, SCALE } function;
 
 INLINE lanes apply(function f, lanes x, lanes parameter) {
     switch (f) {
-    case EXP: return exp_lanes(x);
     case TANH: return tanh_lanes(x);
     case SIGMOID: return sigmoid_lanes(x);
     case RELU: return relu_lanes(x);
@@ -224,10 +223,6 @@ INLINE void map(function f, float *out, const float *x, size_t count, float para
     size_t i = 0;
     for (; i + LANES <= count; i += LANES) store(out + i, apply(f, load(x + i), p));
     if (i < count) store_part(out + i, apply(f, load_part(x + i, count - i), p), count - i);
-}
-
-static void exp_each(float *out, const float *x, size_t count) {
-    map(EXP, out, x, count, 0);
 }
 
 static void tanh_each(float *out, const float *x, size_t count) {
@@ -1103,7 +1098,6 @@ const sattn_kernels TABLE = {
     .absolute_distance_gradient = absolute_distance_gradient,
     .additive_gradient = additive_gradient,
     .normalize = normalize,
-    .exp = exp_each,
     .tanh = tanh_each,
     .sigmoid = sigmoid_each,
     .relu = relu_each,

@@ -291,8 +291,14 @@ static void check_each(const char *what, void (*got)(float *, const float *, siz
     printf("%-18s from %g to %g: at most %.2f ulp\n", what, from, to, worst);
 }
 
+/// exp, which is `exp_sum` without a shift.
+static void exp_each(float *out, const float *x, size_t count) {
+    memmove(out, x, count * sizeof *x);
+    TESTED(exp_sum)(out, count, 0);
+}
+
 static void check_functions(void) {
-    check_each("exp", TESTED(exp), exp, -87.3f, 88.7f, 2, 0);
+    check_each("exp", exp_each, exp, -87.3f, 88.7f, 2, 0);
     check_each("tanh", TESTED(tanh), tanh, -12, 12, 3, 0);
     check_each("tanh", TESTED(tanh), tanh, -1e-3f, 1e-3f, 3, 0);
     check_each("silu", TESTED(silu), double_silu, -80, 80, 5, 1e-37);
@@ -314,7 +320,8 @@ static void check_functions(void) {
 #define CHECK_SPECIAL(name, wanted) \
     TESTED(name)(y, x, count); \
     for (size_t i = 0; i < count; i++) check(near(y[i], wanted[i], 1e-30), #name, 1, i, 0, y[i], wanted[i])
-        CHECK_SPECIAL(exp, exps);
+        exp_each(y, x, count);
+        for (size_t i = 0; i < count; i++) check(near(y[i], exps[i], 1e-30), "exp", 1, i, 0, y[i], exps[i]);
         CHECK_SPECIAL(tanh, tanhs);
         CHECK_SPECIAL(sigmoid, sigmoids);
         CHECK_SPECIAL(relu, silus);
@@ -417,7 +424,7 @@ static void check_slopes(map_of_two gradient) {
 /// Every count is written, in place and alone with the same bits.
 static void check_counts(void) {
     const map maps[] = {
-        {"exp", TESTED(exp)},   {"tanh", TESTED(tanh)}, {"sigmoid", TESTED(sigmoid)},     {"relu", TESTED(relu)},
+        {"exp", exp_each},   {"tanh", TESTED(tanh)}, {"sigmoid", TESTED(sigmoid)},     {"relu", TESTED(relu)},
         {"silu", TESTED(silu)}, {"gelu", TESTED(gelu)}, {"gelu_tanh", TESTED(gelu_tanh)},
     };
 #define GRADIENT(name) {#name "_gradient", TESTED(name##_gradient), reference->name##_gradient, name##_slope}
