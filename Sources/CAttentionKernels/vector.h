@@ -18,6 +18,18 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
+/// BLOCK(rows) with a constant in place of `rows`, of which there are at most TILE_ROWS; nothing for 0.
+#define WITH_CONSTANT(BLOCK, rows) \
+    switch (rows) { \
+    case 1: BLOCK(1); break; \
+    case 2: BLOCK(2); break; \
+    case 3: BLOCK(3); break; \
+    case 4: BLOCK(4); break; \
+    case 5: BLOCK(5); break; \
+    case 6: BLOCK(6); break; \
+    }
+_Static_assert(TILE_ROWS == 6, "WITH_CONSTANT has a case for each number of rows.");
+
 // MARK: - Vectors
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
@@ -774,13 +786,7 @@ INLINE void panel(operation op, const float *start, size_t start_stride, const i
         a += TILE_ROWS * a_stride;
         if (start != NULL) start += TILE_ROWS * start_stride;
     }
-    switch (rows) {
-    case 1: BLOCK(1); break;
-    case 2: BLOCK(2); break;
-    case 3: BLOCK(3); break;
-    case 4: BLOCK(4); break;
-    case 5: BLOCK(5); break;
-    }
+    WITH_CONSTANT(BLOCK, rows)
 #undef BLOCK
 }
 
