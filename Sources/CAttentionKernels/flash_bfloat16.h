@@ -76,29 +76,29 @@ INLINE void value_pairs_block(const int rows, const int vectors, size_t part, fl
         }
 }
 
+/// Up to TILE_ROWS rows of `vectors` vectors.
+INLINE void value_pairs_rows(size_t rows, const int vectors, size_t part, float *averages, size_t width,
+                             const float *weights, size_t weight_stride, const float *values, size_t value_stride,
+                             size_t pairs) {
+#define BLOCK(n) \
+    value_pairs_block(n, vectors, part, averages, width, weights, weight_stride, values, value_stride, pairs)
+    WITH_CONSTANT(BLOCK, rows)
+#undef BLOCK
+}
+
 /// averages[r] += Σ_k weights[r][k] · values[k], over pairs of keys.
 static void add_value_pairs(const sattn_attention_tile *tile, float *averages, const float *weights, size_t rows,
                             size_t first, size_t pairs) {
     const size_t width = tile->width;
     const float *values = tile->values + first * tile->value_stride;
-#define BLOCK(n, vectors) \
-    value_pairs_block(n, vectors, width - c < LANES ? width - c : LANES, averages + c, width, weights + first, \
-                      tile->score_stride, values + c, tile->value_stride, pairs)
 #define ROWS(vectors) \
-    switch (rows) { \
-    case 1: BLOCK(1, vectors); break; \
-    case 2: BLOCK(2, vectors); break; \
-    case 3: BLOCK(3, vectors); break; \
-    case 4: BLOCK(4, vectors); break; \
-    case 5: BLOCK(5, vectors); break; \
-    default: BLOCK(TILE_ROWS, vectors); break; \
-    }
+    value_pairs_rows(rows, vectors, width - c < LANES ? width - c : LANES, averages + c, width, weights + first, \
+                     tile->score_stride, values + c, tile->value_stride, pairs)
     size_t c = 0;
-    for (; c + TILE_VECTORS * LANES <= width; c += TILE_VECTORS * LANES) ROWS(TILE_VECTORS)
-    for (; c + 2 * LANES <= width; c += 2 * LANES) ROWS(2)
-    for (; c < width; c += LANES) ROWS(1)
+    for (; c + TILE_VECTORS * LANES <= width; c += TILE_VECTORS * LANES) ROWS(TILE_VECTORS);
+    for (; c + 2 * LANES <= width; c += 2 * LANES) ROWS(2);
+    for (; c < width; c += LANES) ROWS(1);
 #undef ROWS
-#undef BLOCK
 }
 
 /// As `add_value_pairs` for one query and the keys that it sees; the others of their pairs are not read numerically.

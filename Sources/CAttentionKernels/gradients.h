@@ -115,13 +115,7 @@ INLINE void gradient_panel(derivative of, const int vectors, size_t part, float 
         gradient += step * row_step;
         if (of != OF_PRODUCT) a += step * a_stride;
     }
-    switch (rows) {
-    case 1: BLOCK(1); break;
-    case 2: BLOCK(2); break;
-    case 3: BLOCK(3); break;
-    case 4: BLOCK(4); break;
-    case 5: BLOCK(5); break;
-    }
+    WITH_CONSTANT(BLOCK, rows)
 #undef BLOCK
 }
 

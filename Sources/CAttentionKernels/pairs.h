@@ -39,16 +39,7 @@ INLINE void PAIRS(pair_rows)(size_t rows, const int vectors, size_t part, float 
                              bool continues, const uint16_t *a, size_t a_stride, const uint32_t *panel,
                              size_t pairs) {
 #define BLOCK(n) PAIRS(pair_block)(n, vectors, part, out, out_stride, continues, a, a_stride, panel, pairs)
-    switch (rows < TILE_ROWS ? rows : TILE_ROWS) {
-    case TILE_ROWS: BLOCK(TILE_ROWS); break;
-    case 1: BLOCK(1); break;
-    case 2: BLOCK(2); break;
-    case 3: BLOCK(3); break;
-#if TILE_ROWS > 4
-    case 4: BLOCK(4); break;
-    case 5: BLOCK(5); break;
-#endif
-    }
+    WITH_CONSTANT(BLOCK, rows < TILE_ROWS ? rows : TILE_ROWS)
 #undef BLOCK
 }
 

@@ -234,7 +234,6 @@ static REAL NAME(gelu_tanh_slope)(REAL x) {
     static void NAME(name)(REAL *out, const REAL *x, size_t count) { \
         for (size_t i = 0; i < count; i++) out[i] = value; \
     }
-EACH(exp_each, EXP(x[i]))
 EACH(tanh_each, TANH(x[i]))
 EACH(sigmoid_each, NAME(sigmoid)(x[i]))
 EACH(relu_each, x[i] <= 0 ? 0 : x[i])

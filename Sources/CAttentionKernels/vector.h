@@ -18,6 +18,18 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
+/// BLOCK(rows) with a constant in place of `rows`, of which there are at most TILE_ROWS; nothing for 0.
+#define WITH_CONSTANT(BLOCK, rows) \
+    switch (rows) { \
+    case 1: BLOCK(1); break; \
+    case 2: BLOCK(2); break; \
+    case 3: BLOCK(3); break; \
+    case 4: BLOCK(4); break; \
+    case 5: BLOCK(5); break; \
+    case 6: BLOCK(6); break; \
+    }
+_Static_assert(TILE_ROWS == 6, "WITH_CONSTANT has a case for each number of rows.");
+
 // MARK: - Vectors
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
@@ -203,11 +215,10 @@ INLINE lanes gelu_lanes(lanes x) {
     return choose(x > 0, x - product, -product);
 }
 
-typedef enum { EXP, TANH, SIGMOID, RELU, SILU, GELU, GELU_TANH, SOFT_CAP, SCALE } function;
+typedef enum { TANH, SIGMOID, RELU, SILU, GELU, GELU_TANH, SOFT_CAP, SCALE } function;
 
 INLINE lanes apply(function f, lanes x, lanes parameter) {
     switch (f) {
-    case EXP: return exp_lanes(x);
     case TANH: return tanh_lanes(x);
     case SIGMOID: return sigmoid_lanes(x);
     case RELU: return relu_lanes(x);
@@ -224,10 +235,6 @@ INLINE void map(function f, float *out, const float *x, size_t count, float para
     size_t i = 0;
     for (; i + LANES <= count; i += LANES) store(out + i, apply(f, load(x + i), p));
     if (i < count) store_part(out + i, apply(f, load_part(x + i, count - i), p), count - i);
-}
-
-static void exp_each(float *out, const float *x, size_t count) {
-    map(EXP, out, x, count, 0);
 }
 
 static void tanh_each(float *out, const float *x, size_t count) {
@@ -779,13 +786,7 @@ INLINE void panel(operation op, const float *start, size_t start_stride, const i
         a += TILE_ROWS * a_stride;
         if (start != NULL) start += TILE_ROWS * start_stride;
     }
-    switch (rows) {
-    case 1: BLOCK(1); break;
-    case 2: BLOCK(2); break;
-    case 3: BLOCK(3); break;
-    case 4: BLOCK(4); break;
-    case 5: BLOCK(5); break;
-    }
+    WITH_CONSTANT(BLOCK, rows)
 #undef BLOCK
 }
 
@@ -1104,7 +1105,6 @@ const sattn_kernels TABLE = {
     .absolute_distance_gradient = absolute_distance_gradient,
     .additive_gradient = additive_gradient,
     .normalize = normalize,
-    .exp = exp_each,
     .tanh = tanh_each,
     .sigmoid = sigmoid_each,
     .relu = relu_each,

@@ -43,7 +43,7 @@ struct AttentionBackward<Scalar: KernelScalar> {
 
     func gradients() -> AttentionGradients {
         let groupCount = shape.batchCount * shape.keyValueHeadCount
-        if occupiesThreads(groupCount) {
+        if Self.occupiesThreads(groupCount) {
             parallel(groupCount) { group in
                 let scratch = self.scratch()
                 for block in 0..<keyBlockCount { addGradients(of: group, block, scratch, nil) }
@@ -63,8 +63,40 @@ struct AttentionBackward<Scalar: KernelScalar> {
             operands, rows, wanted.sinks ? call.operation.sinks : nil, biases: biasGradients())
     }
 
+    /// The bytes that the way back through a call whose queries and keys are not mapped yet takes at its peak beyond
+    /// operands, output and gradients: what it keeps from the way there, copies, sums, and a tile per thread.
+    static func byteCount(_ call: TiledAttention<Scalar>, _ wanted: AttentionGradients.Wanted) -> Int {
+        let shape = call.shape
+        let size = Scalar.elementType.byteCount
+        let isCapped = call.operation.softCap != nil
+        let queryRows = shape.batchCount * shape.headCount * shape.queryCount
+        let groupCount = shape.batchCount * shape.keyValueHeadCount
+        let keptOutput = call.queries.elementType == Scalar.elementType ? 0 : queryRows * shape.valueDimension * size
+
+        var itemCount = groupCount
+        var parts = 0
+        if !occupiesThreads(groupCount) {
+            let blockCount = min(
+                BackwardTileSize.sharedBlocks, blocks(of: shape.keyCount, by: BackwardTileSize.keys))
+            itemCount *= blockCount
+            if wanted.queries { parts = blockCount * queryRows * call.queryFeatureCount * size }
+        }
+        let threadCount = ComputeThreads.count
+        let tile = BackwardScratch<Scalar>.byteCount(
+            featureCount: call.queryFeatureCount, isScaleWanted: wanted.scale, isCapped: isCapped)
+        // The gradients of bias tensors come after all others, whose tiles and parts are free by then.
+        let biases = zip(call.operation.bias.rules, wanted.biases).compactMap { $1 ? ($0 as? TensorBias)?.source : nil }
+        let biasGradients = biases.reduce(0) { $0 + $1.elementCount * size }
+        let biasTile = BackwardScratch<Scalar>.byteCount(featureCount: 0, isScaleWanted: false, isCapped: isCapped)
+        return RowStatistics<Scalar>.byteCount(shape) + keptOutput + BackwardOperands.byteCount(call)
+            + BackwardSums.byteCount(call, wanted)
+            + max(
+                parts + min(threadCount, itemCount) * tile - biasGradients,
+                biases.isEmpty ? 0 : threadCount * biasTile)
+    }
+
     /// Whether the threads have work until the end if each takes so many items.
-    private func occupiesThreads(_ itemCount: Int) -> Bool {
+    private static func occupiesThreads(_ itemCount: Int) -> Bool {
         let threadCount = ComputeThreads.count
         return 8 * threadCount * blocks(of: itemCount, by: threadCount) <= 9 * itemCount
     }

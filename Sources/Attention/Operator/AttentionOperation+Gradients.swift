@@ -14,9 +14,7 @@ extension AttentionOperation {
         // In the type that it is computed in: the gradients need every digit of it.
         let (output, rows, operands) = call.run(
             layout: queries.strides, outputType: Scalar.elementType, keepsPanels: request.needsSecondPass)
-        var weights: Tensor?
-        if case .additive(let tensor) = form.operation { weights = tensor }
-        let inputs = [queryFeatures, keyFeatures, values, form.scaleTensor, weights, sinks] + bias.sources
+        let inputs = [queryFeatures, keyFeatures, values, form.scaleTensor, form.weights, sinks] + bias.sources
         let shapes = inputs.map { $0?.shape }
         let types = inputs.map { $0?.gradientType }
         let recordedOutput = output.recorded(from: inputs) { gradient, isWanted in
@@ -73,6 +71,17 @@ struct AttentionGradients {
             (queries, keys, values) = (isWanted[0], isWanted[1], isWanted[2])
             (scale, weights, sinks) = (isWanted[3], isWanted[4], isWanted[5])
             biases = Array(isWanted[6...])
+        }
+
+        /// Those of all that a call has tracked, if there is anything.
+        init?<Scalar: KernelScalar>(trackedIn call: TiledAttention<Scalar>) {
+            let (form, operation) = (call.form, call.operation)
+            let isTracked =
+                [isRecorded([call.queries] + form.queries.parameters), isRecorded([call.keys] + form.keys.parameters)]
+                + ([call.values, form.scaleTensor, form.weights, operation.sinks] + operation.bias.sources)
+                .map { isRecorded([$0]) }
+            guard isTracked.contains(true) else { return nil }
+            self.init(isTracked)
         }
     }
 

@@ -19,6 +19,11 @@ public struct AttentionPlan: Sendable, CustomStringConvertible {
     public let operationCount: Int
     /// Bytes beyond operands and output: what was asked for, copies of the operands, row sums, and a tile per thread.
     public let extraByteCount: Int
+    /// Bytes that the way back to what is tracked takes at its peak beyond operands, output and gradients: what it keeps
+    /// from the way there, copies, sums, and a tile per thread; 0 where nothing is tracked.
+    ///
+    /// As many if the gradients of all that is tracked are asked for, else fewer.
+    public let backwardByteCount: Int
     /// Threads that take part.
     public let threadCount: Int
 
@@ -30,7 +35,8 @@ public struct AttentionPlan: Sendable, CustomStringConvertible {
             tiles        \(tileSize.queries) × \(tileSize.keys): \(tiles), of them \(emptyTileCount) skipped, \
             \(fullTileCount) full, \(partialTileCount) partial
             operations   \(operationCount)
-            extra bytes  \(extraByteCount)
+            extra bytes  \(extraByteCount)\
+            \(backwardByteCount == 0 ? "" : ", on the way back \(backwardByteCount)")
             \(reasons.map { "because      \($0)" }.joined(separator: "\n"))
             """
     }
@@ -159,8 +165,10 @@ extension AttentionOperation {
             tileSize: (TileSize.queries, keyLength), emptyTileCount: counts[.empty] ?? 0,
             fullTileCount: counts[.full] ?? 0, partialTileCount: counts[.partial] ?? 0,
             operationCount: 2 * (scorePasses * featureCount + pairs * shape.valueDimension),
-            extraByteCount: (extra + requested) * size + topKeyBytes + queryRows * (2 * size + 1)
+            extraByteCount: (extra + requested) * size + topKeyBytes + RowStatistics<Scalar>.byteCount(shape)
                 + scratchBytes,
+            backwardByteCount: AttentionGradients.Wanted(trackedIn: call)
+                .map { AttentionBackward.byteCount(call, $0) } ?? 0,
             threadCount: ComputeThreads.count)
     }
 }

@@ -55,6 +55,23 @@ final class BackwardOperands<Scalar: KernelScalar>: Sendable {
         finiteKeys = hasMask ? finiteBlocks(of: keys, by: BackwardTileSize.keys, as: Scalar.self) : []
     }
 
+    /// The bytes that these take, and the features of a call whose queries and keys are not mapped yet.
+    static func byteCount(_ call: TiledAttention<Scalar>) -> Int {
+        let shape = call.shape
+        let queryRows = shape.batchCount * shape.headCount * shape.queryCount
+        // The output's gradients, once more by columns; maxima and dot products.
+        var count = queryRows * (2 * shape.valueDimension + 2)
+        if case .pairwise = call.form.operation {} else { count += queryRows * call.queryFeatureCount }
+        for (rows, map, width) in [
+            (call.queries, call.form.queries, call.queryFeatureCount), (call.keys, call.form.keys, call.featureCount),
+            (call.values, .identity, shape.valueDimension),
+        ] {
+            if case .identity = map, TileOperandBuffers<Scalar>.isReadable(rows) { continue }
+            count += rows.shape.dropLast().reduce(width, *)
+        }
+        return count * Scalar.elementType.byteCount
+    }
+
     /// The row of a tile's first query, and how far apart its rows are.
     func row(_ tensor: Tensor, _ tile: QueryTile) -> (UnsafePointer<Scalar>, Int) {
         row(of: tensor, tile.batch, tile.head, tile.queries.lowerBound)
@@ -214,6 +231,24 @@ final class BackwardSums<Scalar: KernelScalar>: Sendable {
         }
     }
 
+    /// The bytes that these take but for those that are returned as gradients.
+    static func byteCount(_ call: TiledAttention<Scalar>, _ wanted: AttentionGradients.Wanted) -> Int {
+        let size = Scalar.elementType.byteCount
+        var byteCount = 0
+        for (isWanted, rows, map, width) in [
+            (wanted.queries, call.queries, call.form.queries, call.queryFeatureCount),
+            (wanted.keys, call.keys, call.form.keys, call.featureCount),
+            (wanted.values, call.values, .identity, call.shape.valueDimension),
+        ] where isWanted {
+            if case .identity = map, rows.gradientType == Scalar.elementType { continue }
+            byteCount += rows.shape.dropLast().reduce(width, *) * size
+        }
+        let slopeCount = zip(call.operation.bias.rules, wanted.biases).count { $0 is ALiBi && $1 }
+        return byteCount + call.shape.batchCount * call.shape.headCount
+            * blocks(of: call.shape.keyCount, by: BackwardTileSize.keys)
+            * (8 * (slopeCount + (wanted.scale ? 1 : 0)) + (wanted.weights ? call.featureCount * size : 0))
+    }
+
     func keyRow(_ tile: QueryTile, _ key: Int) -> UnsafeMutablePointer<Scalar>? { keys.map { row($0, tile, key) } }
 
     func valueRow(_ tile: QueryTile, _ key: Int) -> UnsafeMutablePointer<Scalar>? { values.map { row($0, tile, key) } }
@@ -342,10 +377,8 @@ final class BackwardScratch<Scalar: KernelScalar> {
 
     init(featureCount: Int, isScaleWanted: Bool, isCapped: Bool) {
         let tile = BackwardTileSize.queries * BackwardTileSize.keys
-        let count =
-            tile * (2 + (isScaleWanted ? 1 : 0) + (isCapped ? 1 : 0)) + 2 * BackwardTileSize.keys
-            + featureCount * (BackwardTileSize.queries + BackwardTileSize.keys + 1)
-        storage = TensorStorage(byteCount: count * Scalar.elementType.byteCount + 8 * BackwardTileSize.queries + tile)
+        storage = TensorStorage(
+            byteCount: Self.byteCount(featureCount: featureCount, isScaleWanted: isScaleWanted, isCapped: isCapped))
         weights = storage.base.assumingMemoryBound(to: Scalar.self)
         gradients = weights + tile
         var next = gradients + tile
@@ -361,5 +394,13 @@ final class BackwardScratch<Scalar: KernelScalar> {
         begins = UnsafeMutableRawPointer(weightSums + featureCount).assumingMemoryBound(to: Int32.self)
         ends = begins + BackwardTileSize.queries
         visible = UnsafeMutableRawPointer(ends + BackwardTileSize.queries).assumingMemoryBound(to: Bool.self)
+    }
+
+    static func byteCount(featureCount: Int, isScaleWanted: Bool, isCapped: Bool) -> Int {
+        let tile = BackwardTileSize.queries * BackwardTileSize.keys
+        let count =
+            tile * (2 + (isScaleWanted ? 1 : 0) + (isCapped ? 1 : 0)) + 2 * BackwardTileSize.keys
+            + featureCount * (BackwardTileSize.queries + BackwardTileSize.keys + 1)
+        return count * Scalar.elementType.byteCount + 8 * BackwardTileSize.queries + tile
     }
 }

@@ -285,10 +285,14 @@ final class RowStatistics<Scalar: KernelScalar>: @unchecked Sendable {
 
     init(_ shape: AttentionShape) {
         let count = shape.batchCount * shape.headCount * shape.queryCount
-        storage = TensorStorage(byteCount: count * (2 * Scalar.elementType.byteCount + 1))
+        storage = TensorStorage(byteCount: Self.byteCount(shape))
         maximum = storage.base.assumingMemoryBound(to: Scalar.self)
         sum = maximum + count
         seesAnything = UnsafeMutableRawPointer(sum + count).assumingMemoryBound(to: Bool.self)
+    }
+
+    static func byteCount(_ shape: AttentionShape) -> Int {
+        shape.batchCount * shape.headCount * shape.queryCount * (2 * Scalar.elementType.byteCount + 1)
     }
 
     /// The index of a tile's first row.

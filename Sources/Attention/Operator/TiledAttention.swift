@@ -133,10 +133,16 @@ struct TiledAttention<Scalar: KernelScalar> {
         min(operation.queryCounts?[batch] ?? shape.queryCount, shape.queryCount)
     }
 
-    /// The features of a query and of a key.
+    /// The features of a key.
     var featureCount: Int {
         if case .linear(let weight, _) = form.keys { return weight.shape[0] }
         return shape.keyDimension
+    }
+
+    /// The features of a query, which are as many unless the measure takes queries and keys as they are.
+    var queryFeatureCount: Int {
+        if case .pairwise = form.operation { return shape.queryDimension }
+        return featureCount
     }
 
     /// Averages the values for one block of queries of a head.

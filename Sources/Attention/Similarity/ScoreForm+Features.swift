@@ -1,12 +1,13 @@
 extension ScoreForm {
     /// The tensors of the form, `nil` where it has none: what its gradients are asked for.
     var parameters: [Tensor?] {
-        var parameters = [scaleTensor]
-        if case .additive(let weights) = operation { parameters.append(weights) }
-        for map in [queries, keys] {
-            if case .linear(let weight, let bias) = map { parameters += [weight, bias] }
-        }
-        return parameters
+        [scaleTensor, weights] + queries.parameters + keys.parameters
+    }
+
+    /// The weights of an additive form.
+    var weights: Tensor? {
+        if case .additive(let weights) = operation { return weights }
+        return nil
     }
 
     /// The form that is left when queries and keys are features already, without a past.
@@ -19,6 +20,12 @@ extension ScoreForm {
 }
 
 extension ScoreForm.FeatureMap {
+    /// The tensors of the map.
+    var parameters: [Tensor?] {
+        if case .linear(let weight, let bias) = self { return [weight, bias] }
+        return []
+    }
+
     /// Returns φ(row) for each row of `[B, H, T, D]`, recorded: `[B, H, T, F]`.
     ///
     /// A row whose gradient is zero is not read: what a mask hides may be NaN.

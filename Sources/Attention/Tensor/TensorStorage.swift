@@ -69,6 +69,9 @@ package final class BufferPool: Sendable {
         var free: [Int: [UInt]] = [:]
         var keptByteCount = 0
         var counts = Counts()
+        /// What is given out now, and the most that was at a time.
+        var heldByteCount = 0
+        var peakByteCount = 0
     }
 
     private let state = Mutex(State())
@@ -76,9 +79,21 @@ package final class BufferPool: Sendable {
     /// What was asked for since the process began.
     package var counts: Counts { state.withLock { $0.counts } }
 
+    /// Runs `body` and returns how many bytes more than before it were given out at its peak, to whomever.
+    package func peakByteCount(of body: () -> Void) -> Int {
+        let before = state.withLock { state in
+            state.peakByteCount = state.heldByteCount
+            return state.heldByteCount
+        }
+        body()
+        return state.withLock { $0.peakByteCount } - before
+    }
+
     func take(byteCount: Int) -> UnsafeMutableRawPointer {
         let size = sizeClass(byteCount)
         let kept = state.withLock { state -> UInt? in
+            state.heldByteCount += size
+            state.peakByteCount = max(state.peakByteCount, state.heldByteCount)
             guard let address = state.free[size]?.popLast() else {
                 state.counts.newCount += 1
                 state.counts.newByteCount += size
@@ -98,11 +113,13 @@ package final class BufferPool: Sendable {
     func giveBack(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
         let size = sizeClass(byteCount)
         guard size <= BufferPool.keptByteLimit else {
+            state.withLock { $0.heldByteCount -= size }
             pointer.deallocate()
             return
         }
         // What is asked for now is likelier to be asked for again than what the pool was filled with long ago.
         let released = state.withLock { state -> [UInt] in
+            state.heldByteCount -= size
             var released: [UInt] = []
             while state.keptByteCount + size > BufferPool.keptByteLimit {
                 let kept = state.free.filter { !$0.value.isEmpty }

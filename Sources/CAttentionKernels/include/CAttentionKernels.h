@@ -286,11 +286,12 @@ typedef struct {
 
     /// The largest of x[0..<count]; -∞ if there is none. NaN elements are passed over.
     float (*maximum)(const float *x, size_t count);
-    /// In place x = exp(x - shift); returns the sum, 0 if there is none. exp(-∞) is exactly 0; NaN stays NaN.
+    /// In place x = exp(x - shift); returns the sum, 0 if there is none. NaN stays NaN. exp is ∞ above 88.72, and exactly
+    /// 0 at -∞ and where it would lie below the normal numbers (the scalar version gives subnormal ones).
     ///
     /// Versions, with ns for 512 elements:
     ///   scalar  2,860  the C library's exp
-    ///   avx2      215  a polynomial of degree 6, see `exp`
+    ///   avx2      215  a polynomial of degree 6
     ///   avx512    130
     float (*exp_sum)(float *x, size_t count, float shift);
     /// In place x = factor · x.
@@ -353,16 +354,13 @@ typedef struct {
     // 2.4, gelu 5.1, gelu_tanh 1.7 above 0; below, where the error of its exponent counts as well, 2.6 as far
     // as -1 and 15 as far as -3.
 
-    /// out = exp(x): ∞ above 88.72, and 0 where the result would lie below the normal numbers (the scalar
-    /// version gives subnormal ones). `out` may be `x`, here and in those below.
+    /// out = tanh(x). `out` may be `x`, here and in those below.
     ///
-    /// Versions of this and the functions below, with ns for 4,096 elements (Zen 5), `gelu_g` the gradient:
-    ///             exp  sigmoid  relu    gelu  gelu_g  add
-    ///   scalar  5,790    6,020   250  31,570  43,890  300
-    ///   avx2      990    1,220   160   2,740   2,830  160
-    ///   avx512    480      590   100   1,330   1,380   80
-    void (*exp)(float *out, const float *x, size_t count);
-    /// out = tanh(x)
+    /// Versions of the functions below, with ns for 4,096 elements (Zen 5), `gelu_g` the gradient:
+    ///           sigmoid  relu    gelu  gelu_g  add
+    ///   scalar    6,020   250  31,570  43,890  300
+    ///   avx2      1,220   160   2,740   2,830  160
+    ///   avx512      590   100   1,330   1,380   80
     void (*tanh)(float *out, const float *x, size_t count);
     /// out = 1 / (1 + exp(-x))
     void (*sigmoid)(float *out, const float *x, size_t count);
@@ -581,7 +579,6 @@ typedef struct {
                               const double *queries, size_t query_stride, const double *keys, size_t key_stride,
                               size_t query_count, size_t key_count, size_t features);
     void (*normalize)(double *out, const double *x, size_t count);
-    void (*exp)(double *out, const double *x, size_t count);
     void (*tanh)(double *out, const double *x, size_t count);
     void (*sigmoid)(double *out, const double *x, size_t count);
     void (*relu)(double *out, const double *x, size_t count);

@@ -2,14 +2,6 @@ import Attention
 import TestSupport
 import Testing
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#else
-    import Darwin
-#endif
-
 @Suite struct `Attention plan` {
     private func plan(
         _ operation: AttentionOperation, queryCount: Int, keyCount: Int, dimension: Int = 1,
@@ -145,19 +137,8 @@ import Testing
         }
     }
 
-    // In a process of its own, so that no other test's memory counts.
     @Test func `the process's memory stays linear in the length`() async {
         await #expect(processExitsWith: .success) {
-            func peakByteCount() -> Int {
-                var usage = rusage()
-                // RUSAGE_SELF is 0 everywhere, but Glibc's has a type that its function does not take.
-                getrusage(0, &usage)
-                #if canImport(Darwin)
-                    return Int(usage.ru_maxrss)
-                #else
-                    return Int(usage.ru_maxrss) << 10
-                #endif
-            }
             var random = SeededGenerator(seed: 104)
             let x = random.operand([1, 1, 4096, 1])
             let operation = AttentionOperation(mask: .slidingWindow(left: 100, right: nil))
@@ -165,13 +146,41 @@ import Testing
             // Anything the first call of all takes.
             let first = x.slice(axis: 2, range: 0..<96)
             _ = operation(queries: first, keys: first, values: first)
-            let before = peakByteCount()
-            _ = operation(
-                queries: x, keys: x, values: x, returning: AttentionRequest(logSumExp: true, rowEntropy: true)
-            )
+            let extra = try #require(
+                extraPeakByteCount {
+                    _ = operation(
+                        queries: x, keys: x, values: x, returning: AttentionRequest(logSumExp: true, rowEntropy: true))
+                })
             // Twice the plan's bytes leaves room for the allocator; all scores would be 64 MiB.
             #expect(plan.extraByteCount < 2 << 20)
-            #expect(peakByteCount() - before < 2 * plan.extraByteCount + 4 << 20)
+            #expect(extra < 2 * plan.extraByteCount + 4 << 20)
+        }
+    }
+
+    // All scores of the longest would be 64 GiB. Without optimisation it would take minutes.
+    @Test(
+        arguments: [(8192, 8192), (96, 131_072)] + (TestEnvironment.isDebugBuild ? [] : [(131_072, 131_072)]))
+    func `long inputs take less than 64 MB beyond operands and output`(queryCount: Int, keyCount: Int) async {
+        await #expect(processExitsWith: .success) { [queryCount, keyCount] in
+            var random = SeededGenerator(seed: 105)
+            let keys = Tensor(random.floats(keyCount * 64), shape: [1, 1, keyCount, 64])
+            let queries = keys.slice(axis: 2, range: keyCount - queryCount..<keyCount)
+            func output(last count: Int) -> Tensor {
+                AttentionOperation(mask: .causal(offset: keyCount - count))(
+                    queries: queries.slice(axis: 2, range: queryCount - count..<queryCount), keys: keys, values: keys)
+            }
+            let plan = AttentionOperation(mask: .causal(offset: keyCount - queryCount)).plan(
+                queries: queries, keys: keys, values: keys)
+            var found = Tensor(zeros: [])
+            let peak = try #require(extraPeakByteCount { found = output(last: queryCount) })
+            let extra = peak - queryCount * 64 * 4
+            #expect(extra < 64_000_000)
+            // An eighth more for the pool's sizes, and what the first call of all takes.
+            #expect(extra < plan.extraByteCount * 9 / 8 + 4 << 20)
+            // The last queries see all keys, and have the bits that they have without the others.
+            #expect(
+                bits(found.slice(axis: 2, range: queryCount - 16..<queryCount).contiguous())
+                    == bits(output(last: 16).contiguous()))
         }
     }
 
