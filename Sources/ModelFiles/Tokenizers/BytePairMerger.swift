@@ -2,11 +2,13 @@
 ///
 /// Always takes the pair of lowest rank, of several the leftmost (Sennrich et al., "Neural Machine Translation
 /// of Rare Words with Subword Units", 2016, arXiv:1508.07909). The tokens are a linked list and the pairs that
-/// merge a heap, so a piece of *n* bytes takes O(*n* log *n*), however hostile. One merger serves many pieces,
+/// merge a heap, so a piece of *n* bytes takes O(*n* log *n*), however hostile; short pieces do without. One merger serves many pieces,
 /// and keeps its memory.
 struct BytePairMerger {
     private static let end: Int32 = -1
     private static let noRank: Int32 = -1
+    /// Up to so many tokens a heap costs more than it saves.
+    private static let shortCount = 32
 
     private var ids: [Int32] = []
     /// What each token stands for in the piece.
@@ -41,17 +43,58 @@ struct BytePairMerger {
     /// Merges the piece's tokens and calls `body` with each result and what it stands for.
     @inline(__always)
     mutating func merge(by merges: MergeTable, _ body: (Int32, Range<Int>) -> Void) {
-        mergeAll(by: merges)
-        var index = ids.isEmpty ? Self.end : 0
-        while index != Self.end {
-            let following = next[Int(index)]
-            let last = following == Self.end ? ids.count - 1 : Int(following) - 1
-            body(ids[Int(index)], ranges[Int(index)].lowerBound..<ranges[last].upperBound)
-            index = following
-        }
+        if ids.count <= Self.shortCount { mergeShort(by: merges) } else { mergeLong(by: merges) }
+        for index in 0..<ids.count { body(ids[index], ranges[index]) }
     }
 
-    private mutating func mergeAll(by merges: MergeTable) {
+    /// Merges few tokens: looks for the lowest rank among all pairs each time, and moves what is behind it up.
+    private mutating func mergeShort(by merges: MergeTable) {
+        ranks.removeAll(keepingCapacity: true)
+        next.removeAll(keepingCapacity: true)
+        var pairCount = ids.count - 1
+        guard pairCount > 0 else { return }
+        for index in 0..<pairCount {
+            let merge = merges[ids[index], ids[index + 1]]
+            ranks.append(merge?.rank ?? .max)
+            next.append(merge?.id ?? Self.end)
+        }
+        ids.withUnsafeMutableBufferPointer { ids in
+            ranks.withUnsafeMutableBufferPointer { ranks in
+                func update(_ pair: Int, _ made: inout [Int32]) {
+                    let merge = merges[ids[pair], ids[pair + 1]]
+                    ranks[pair] = merge?.rank ?? .max
+                    made[pair] = merge?.id ?? Self.end
+                }
+                while pairCount > 0 {
+                    var best = 0
+                    var rank = ranks[0]
+                    for pair in 1..<Swift.max(pairCount, 1) where ranks[pair] < rank {
+                        best = pair
+                        rank = ranks[pair]
+                    }
+                    if rank == .max { break }
+                    ids[best] = next[best]
+                    ranges[best] = ranges[best].lowerBound..<ranges[best + 1].upperBound
+                    pairCount -= 1
+                    for index in best + 1..<Swift.max(pairCount + 1, best + 1) {
+                        ids[index] = ids[index + 1]
+                        ranges[index] = ranges[index + 1]
+                    }
+                    for pair in best + 1..<Swift.max(pairCount, best + 1) {
+                        ranks[pair] = ranks[pair + 1]
+                        next[pair] = next[pair + 1]
+                    }
+                    if best < pairCount { update(best, &next) }
+                    if best > 0 { update(best - 1, &next) }
+                }
+            }
+        }
+        ids.removeSubrange((pairCount + 1)...)
+        ranges.removeSubrange((pairCount + 1)...)
+    }
+
+    /// Merges any number of tokens, with a heap of the pairs.
+    private mutating func mergeLong(by merges: MergeTable) {
         let count = ids.count
         previous.removeAll(keepingCapacity: true)
         next.removeAll(keepingCapacity: true)
@@ -84,6 +127,18 @@ struct BytePairMerger {
                 pushPair(at: previous[left], merges)
             }
         }
+        var index: Int32 = 0
+        var resultCount = 0
+        while index != Self.end {
+            let following = next[Int(index)]
+            let last = following == Self.end ? count - 1 : Int(following) - 1
+            ids[resultCount] = ids[Int(index)]
+            ranges[resultCount] = ranges[Int(index)].lowerBound..<ranges[last].upperBound
+            resultCount += 1
+            index = following
+        }
+        ids.removeSubrange(resultCount...)
+        ranges.removeSubrange(resultCount...)
     }
 
     /// Puts the pair of the token at `index`, which has one after it, into the heap if it merges.

@@ -61,10 +61,12 @@ struct PieceIterator {
     private let numbersEndText: Bool
     /// The most digits in a piece of GPT-4's pattern, or 0 for GPT-2's.
     private let digits: Int
+    private let ascii: UnsafePointer<Category>
     private var offset = 0
 
     init(_ text: UnsafeRawBufferPointer, _ pattern: PiecePattern) {
         self.text = text
+        ascii = Self.asciiCategories.pointer
         numbersEndText = pattern == .smollm
         if case .gpt4(let digits) = pattern { self.digits = digits } else { digits = 0 }
     }
@@ -180,7 +182,7 @@ struct PieceIterator {
         guard offset < text.count else { return (.end, 0) }
         let first = text[offset]
         if first < 0x80 {
-            let category = Self.ascii[Int(first)]
+            let category = ascii[Int(first)]
             return (category == .number && numbersEndText ? .end : category, 1)
         }
         let (value, length) = text.utf8Scalar(at: offset)
@@ -188,7 +190,19 @@ struct PieceIterator {
         return (category == .number && numbersEndText ? .end : category, length)
     }
 
-    private static let ascii: [Category] = (0..<128).map { category($0) }
+    /// The categories of ASCII, at one place for as long as the program runs.
+    private struct ASCIICategories: @unchecked Sendable {
+        // Safe: 128 categories, written once, before anyone has the pointer.
+        let pointer: UnsafePointer<Category>
+
+        init() {
+            let categories = UnsafeMutablePointer<Category>.allocate(capacity: 128)
+            for value in 0..<128 { (categories + value).initialize(to: category(UInt32(value))) }
+            pointer = UnsafePointer(categories)
+        }
+    }
+
+    private static let asciiCategories = ASCIICategories()
 
     private static func category(_ value: UInt32) -> Category {
         let classes = CharacterClasses.of(value)

@@ -29,7 +29,7 @@ struct PieceCache: ~Copyable {
     }
 
     static let maximumByteCount = 24
-    private static let bits: UInt64 = 13
+    private static let bits: UInt64 = 14
 
     // Safe: owned by this value alone, `1 << bits` entries, all of them initialised, indexed by `bits` bits.
     private let entries: UnsafeMutablePointer<Entry>

@@ -156,30 +156,37 @@ public struct PipelineTokenizer: Sendable {
         guard bytes.count <= Self.maximumTextByteCount else {
             throw .textTooLong(byteCount: bytes.count, limit: Self.maximumTextByteCount)
         }
-        let workspace = workspaces.take()
-        defer { workspaces.give(workspace) }
+        let box = workspaces.take()
+        defer { workspaces.give(box) }
         let result = bytes.withUnsafeBytes { text in
-            Result { () throws(TokenizerError) -> [Int32] in
-                if let offset = text.offsetOfInvalidUTF8 { throw .invalidUTF8(offset: offset) }
-                workspace.begin(tracksSpans: spans != nil)
-                try parts.added.forEachRaw(in: text, recognizingSpecialTokens: recognizingSpecialTokens) {
-                    id, range throws(TokenizerError) in
-                    if let id {
-                        workspace.append(id, range)
-                    } else {
-                        try encodeStretch(text, range, recognizingSpecialTokens, workspace)
-                    }
-                }
-                spans?.pointee = workspace.spans
-                return workspace.tokens.ids
+            Result { () throws(TokenizerError) in
+                try encode(text, recognizingSpecialTokens, tracksSpans: spans != nil, &box.workspace)
             }
         }
-        return try result.get()
+        try result.get()
+        spans?.pointee = box.workspace.spans
+        return box.workspace.tokens.ids
+    }
+
+    private func encode(
+        _ text: UnsafeRawBufferPointer, _ recognizingSpecialTokens: Bool, tracksSpans: Bool,
+        _ workspace: inout Workspace
+    ) throws(TokenizerError) {
+        if let offset = text.offsetOfInvalidUTF8 { throw .invalidUTF8(offset: offset) }
+        workspace.begin(tracksSpans: tracksSpans)
+        try parts.added.forEachRaw(in: text, recognizingSpecialTokens: recognizingSpecialTokens) {
+            id, range throws(TokenizerError) in
+            if let id {
+                workspace.append(id, range)
+            } else {
+                try encodeStretch(text, range, recognizingSpecialTokens, &workspace)
+            }
+        }
     }
 
     /// Encodes a stretch between tokens that are found in the text as it comes.
     private func encodeStretch(
-        _ text: UnsafeRawBufferPointer, _ range: Range<Int>, _ recognizingSpecialTokens: Bool, _ workspace: Workspace
+        _ text: UnsafeRawBufferPointer, _ range: Range<Int>, _ recognizingSpecialTokens: Bool, _ workspace: inout Workspace
     ) throws(TokenizerError) {
         let tracks = needsOrigins || workspace.tracksSpans
         workspace.normalized.removeAll(trackingOrigins: tracks)
@@ -204,7 +211,7 @@ public struct PipelineTokenizer: Sendable {
                 let origin = workspace.normalized.origin(of: piece)
                 workspace.append(id, Int(origin.start)..<Int(origin.end))
             } else {
-                try encodePieces(piece, stretchStart: range.lowerBound, workspace)
+                try encodePieces(piece, stretchStart: range.lowerBound, &workspace)
             }
         }
     }
@@ -213,7 +220,7 @@ public struct PipelineTokenizer: Sendable {
 
     /// Encodes a stretch of the normalised text.
     private func encodePieces(
-        _ range: Range<Int>, stretchStart: Int, _ workspace: Workspace
+        _ range: Range<Int>, stretchStart: Int, _ workspace: inout Workspace
     ) throws(TokenizerError) {
         workspace.pieces.removeAll(keepingCapacity: true)
         workspace.pieces.append(range)
@@ -227,14 +234,12 @@ public struct PipelineTokenizer: Sendable {
                 workspace.other.removeAll(trackingOrigins: workspace.normalized.tracksOrigins)
                 if isRewritten {
                     step.rewrite(
-                        workspace.rewritten, workspace.pieces,
-                        isFirst: { workspace.rewritten.begins(text: $0, stretchStart: stretchStart) },
-                        to: &workspace.other, &workspace.otherPieces)
+                        workspace.rewritten, workspace.pieces, stretchStart: stretchStart, to: &workspace.other,
+                        &workspace.otherPieces)
                 } else {
                     step.rewrite(
-                        workspace.normalized, workspace.pieces,
-                        isFirst: { workspace.normalized.begins(text: $0, stretchStart: stretchStart) },
-                        to: &workspace.other, &workspace.otherPieces)
+                        workspace.normalized, workspace.pieces, stretchStart: stretchStart, to: &workspace.other,
+                        &workspace.otherPieces)
                 }
                 if workspace.other.isOverfull { throw Self.overfull }
                 swap(&workspace.rewritten, &workspace.other)
@@ -283,13 +288,6 @@ public struct PipelineTokenizer: Sendable {
             throw .tokenIDOutOfRange(id: Int(id), vocabularySize: vocabularySize)
         }
         return text
-    }
-}
-
-extension TextBuffer {
-    /// Whether a range comes from the beginning of the original text.
-    fileprivate func begins(text range: Range<Int>, stretchStart: Int) -> Bool {
-        tracksOrigins ? origin(of: range).start == 0 : stretchStart + range.lowerBound == 0
     }
 }
 
@@ -355,9 +353,7 @@ extension PipelineTokenizer: TextTokenizer {
 }
 
 /// What encoding a text needs of memory, and the cache of its pieces.
-///
-/// Safe: ``Workspaces`` gives one to one call at a time.
-private final class Workspace: @unchecked Sendable {
+private struct Workspace: ~Copyable {
     var normalized = TextBuffer()
     var rewritten = TextBuffer()
     var other = TextBuffer()
@@ -370,32 +366,39 @@ private final class Workspace: @unchecked Sendable {
 
     var tracksSpans: Bool { tokens.tracksSpans }
 
-    func begin(tracksSpans: Bool) {
+    mutating func begin(tracksSpans: Bool) {
         tokens.removeAll()
         tokens.tracksSpans = tracksSpans
         spans.removeAll(keepingCapacity: true)
     }
 
-    func append(_ id: Int32, _ range: Range<Int>) {
+    mutating func append(_ id: Int32, _ range: Range<Int>) {
         tokens.append(id, 0, 0)
         if tracksSpans { spans.append(range) }
     }
+}
+
+/// A workspace that is handed from call to call.
+///
+/// Safe: ``Workspaces`` gives one to one call at a time.
+private final class WorkspaceBox: @unchecked Sendable {
+    var workspace = Workspace()
 }
 
 /// The workspaces of a tokenizer that no call uses at the moment.
 private final class Workspaces: Sendable {
     /// Beyond so many bytes of text a workspace is not kept.
     private static let limit = 1 << 20
-    private let free = Mutex<[Workspace]>([])
+    private let free = Mutex<[WorkspaceBox]>([])
 
-    func take() -> Workspace {
-        free.withLock { $0.popLast() } ?? Workspace()
+    func take() -> WorkspaceBox {
+        free.withLock { $0.popLast() } ?? WorkspaceBox()
     }
 
-    func give(_ workspace: Workspace) {
-        guard workspace.normalized.count <= Self.limit, workspace.rewritten.count <= Self.limit,
-            workspace.other.count <= Self.limit
+    func give(_ box: WorkspaceBox) {
+        guard box.workspace.normalized.count <= Self.limit, box.workspace.rewritten.count <= Self.limit,
+            box.workspace.other.count <= Self.limit
         else { return }
-        free.withLock { $0.append(workspace) }
+        free.withLock { $0.append(box) }
     }
 }

@@ -19,14 +19,11 @@ enum PreTokenizationStep: Sendable {
         let splits: Bool
     }
 
-    /// Whether the step changes the text, and does not only cut it.
-    var changesText: Bool {
-        if case .split = self { false } else { true }
-    }
-
     /// Writes changed pieces to `output` and notes where they lie there.
+    ///
+    /// `stretchStart` is where in the text the stretch begins that the pieces are of.
     func rewrite(
-        _ input: borrowing TextBuffer, _ pieces: [Range<Int>], isFirst: (Range<Int>) -> Bool,
+        _ input: borrowing TextBuffer, _ pieces: [Range<Int>], stretchStart: Int,
         to output: inout TextBuffer, _ newPieces: inout [Range<Int>]
     ) {
         switch self {
@@ -44,7 +41,10 @@ enum PreTokenizationStep: Sendable {
             }
         case .metaspace(let metaspace):
             for piece in pieces {
-                metaspace.rewrite(input, piece, isFirst: isFirst(piece), to: &output, &newPieces)
+                let isFirst =
+                    input.tracksOrigins
+                    ? input.origin(of: piece).start == 0 : stretchStart + piece.lowerBound == 0
+                metaspace.rewrite(input, piece, isFirst: isFirst, to: &output, &newPieces)
             }
         }
     }
