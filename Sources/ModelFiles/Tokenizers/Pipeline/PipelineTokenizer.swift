@@ -186,7 +186,8 @@ public struct PipelineTokenizer: Sendable {
 
     /// Encodes a stretch between tokens that are found in the text as it comes.
     private func encodeStretch(
-        _ text: UnsafeRawBufferPointer, _ range: Range<Int>, _ recognizingSpecialTokens: Bool, _ workspace: inout Workspace
+        _ text: UnsafeRawBufferPointer, _ range: Range<Int>, _ recognizingSpecialTokens: Bool,
+        _ workspace: inout Workspace
     ) throws(TokenizerError) {
         let tracks = needsOrigins || workspace.tracksSpans
         workspace.normalized.removeAll(trackingOrigins: tracks)
