@@ -49,6 +49,8 @@ let package = Package(
                 "SequenceModels", "Attention", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Examples/Digits", swiftSettings: strict),
+        .executableTarget(
+            name: "tokenize", dependencies: ["ModelFiles"], path: "Examples/Tokenize", swiftSettings: strict),
 
         // MARK: - Tests
         .testTarget(

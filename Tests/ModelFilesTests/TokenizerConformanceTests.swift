@@ -18,16 +18,38 @@ private enum Reference {
         return "/\(folder)/Fixtures/tokenizers.json"
     }()
 
-    static func cases() throws -> [Case] {
+    static func cases(of model: String = "smollm2") throws -> [Case] {
         let json = try MappedFile(reading: path).withUnsafeBytes { try JSONValue(parsing: $0) }
         return try #require(json.arrayValue).map { entry in
             Case(
                 text: try #require(entry["text"]?.stringValue),
-                ids: try #require(entry["smollm2"]?.arrayValue).map {
+                ids: try #require(entry[model]?.arrayValue).map {
                     try #require($0.integerValue.flatMap { Int32(exactly: $0) })
                 },
                 decoded: try #require(entry["smollm2_decoded"]?.stringValue))
         }
+    }
+}
+
+/// A folder of all-MiniLM-L6-v2, if one is named.
+private let miniLM = TestEnvironment.variable("ATTENTION_MINILM")
+
+@Suite(.enabled(if: miniLM != nil, "ATTENTION_MINILM names no folder"))
+struct `all-MiniLM-L6-v2's tokenizer` {
+    @Test(arguments: ["tokenizer.json", "vocab.txt", ""])
+    func `agrees with Transformers on every reference text`(file: String) throws {
+        let folder = try #require(miniLM)
+        let tokenizer = try TokenizerFile.read(file.isEmpty ? folder : "\(folder)/\(file)")
+        let cases = try Reference.cases(of: "minilm")
+        try #require(!cases.isEmpty)
+        for reference in cases {
+            let ids = try tokenizer.encode(
+                reference.text, recognizingSpecialTokens: true, addingSpecialTokens: true)
+            #expect(ids == reference.ids, "\(reference.text.debugDescription)")
+        }
+        #expect(tokenizer.vocabularySize == 30_522)
+        #expect(tokenizer.beginningOfSequenceID == 101)
+        #expect(tokenizer.endOfSequenceID == 102)
     }
 }
 

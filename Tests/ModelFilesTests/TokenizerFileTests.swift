@@ -113,7 +113,8 @@ private func problem(replacing text: String, with other: String) throws -> Token
         let tokenizer = try read(Array(file.utf8))
         #expect(try tokenizer.encode("at at t") == [4, 5, 3, 2])
         #expect(tokenizer.endOfSequenceID == 0)
-        #expect(throws: TokenizerError.byteWithoutToken(byte: 0x62, offset: 1)) { try tokenizer.encode("ab") }
+        // That package passes over what the vocabulary lacks, and so does this one.
+        #expect(try tokenizer.encode("abt") == [4])
     }
 
     @Test func `what is not implemented is refused, not ignored`() throws {
@@ -125,7 +126,6 @@ private func problem(replacing text: String, with other: String) throws -> Token
             (#""ignore_merges":false"#, #""ignore_merges":true"#, "model.ignore_merges"),
             (#""post_processor":null"#, #""post_processor":{"type":"TemplateProcessing"}"#, "post_processor"),
             (#""lstrip":false"#, #""lstrip":true"#, "added_tokens.lstrip"),
-            (#""type":"BPE""#, #""type":"Unigram""#, "model.type"),
         ] {
             guard case .unsupported(field, _)? = try problem(replacing: text, with: other) else {
                 Issue.record("\(field): \(String(describing: try problem(replacing: text, with: other)))")

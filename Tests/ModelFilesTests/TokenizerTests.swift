@@ -227,7 +227,7 @@ private func error(_ builder: GGUFBuilder) throws -> TokenizerError? {
 @Suite struct `Pre-tokenizers` {
     private func pieces(_ text: String, _ preTokenizer: PreTokenizer) -> [String] {
         Array(text.utf8).withUnsafeBytes { bytes in
-            var iterator = PieceIterator(bytes, preTokenizer)
+            var iterator = PieceIterator(bytes, preTokenizer.pattern)
             var pieces: [String] = []
             while let piece = iterator.next() { pieces.append(String(decoding: bytes[piece], as: UTF8.self)) }
             return pieces

@@ -56,88 +56,98 @@ public struct ByteLevelBPETokenizer: Sendable {
 
     // MARK: - Encoding
 
-    /// Returns the tokens of a text.
+    /// Returns the tokens of a text given as UTF-8.
     ///
     /// - Parameters:
-    ///   - text: The text.
+    ///   - bytes: The text.
     ///   - recognizingSpecialTokens: Whether control tokens such as `<|im_start|>` are recognised in the text.
     ///     Leave it off for text of users, who could otherwise speak in another's name. User-defined tokens, which
     ///     are plain words that training has kept whole, are always recognised.
     /// - Returns: The IDs, without ``beginningOfSequenceID``; none for an empty text.
-    /// - Throws: `TokenizerError` when the text is too long, or has a byte that the vocabulary lacks and there is
-    ///   no unknown token.
+    /// - Throws: `TokenizerError` when the bytes are not UTF-8 or too many, or have a byte that the vocabulary lacks and
+    ///   there is no unknown token.
     /// - Complexity: O(*n* log *n*) in the bytes of the longest piece, linear in the text otherwise.
     public func encode(
-        _ text: String, recognizingSpecialTokens: Bool = false
+        utf8 bytes: [UInt8], recognizingSpecialTokens: Bool
     ) throws(TokenizerError) -> [Int32] {
-        try encode(utf8: Array(text.utf8), recognizingSpecialTokens: recognizingSpecialTokens)
+        var tokens = TokenModel.Tokens()
+        try encode(bytes, recognizingSpecialTokens, into: &tokens)
+        return tokens.ids
     }
 
-    /// Returns the tokens of a text given as bytes; see ``encode(_:recognizingSpecialTokens:)``.
+    /// Returns the tokens of a text given as UTF-8, and which of its bytes each stands for.
     ///
-    /// - Throws: `TokenizerError` when the bytes are not UTF-8 as well.
-    public func encode(
-        utf8 bytes: [UInt8], recognizingSpecialTokens: Bool = false
-    ) throws(TokenizerError) -> [Int32] {
+    /// - Throws: `TokenizerError` as ``encode(utf8:recognizingSpecialTokens:)`` does.
+    public func spans(
+        utf8 bytes: [UInt8], recognizingSpecialTokens: Bool
+    ) throws(TokenizerError) -> [TokenSpan] {
+        var tokens = TokenModel.Tokens()
+        tokens.tracksSpans = true
+        try encode(bytes, recognizingSpecialTokens, into: &tokens)
+        return zip(tokens.ids, tokens.spans).map { id, span in
+            TokenSpan(id: id, range: Int(span.lowerBound)..<Int(span.upperBound))
+        }
+    }
+
+    private func encode(
+        _ bytes: [UInt8], _ recognizingSpecialTokens: Bool, into tokens: inout TokenModel.Tokens
+    ) throws(TokenizerError) {
         guard bytes.count <= Self.maximumTextByteCount else {
             throw .textTooLong(byteCount: bytes.count, limit: Self.maximumTextByteCount)
         }
         let result = bytes.withUnsafeBytes { text in
             Result { () throws(TokenizerError) in
-                try encode(text, recognizingSpecialTokens: recognizingSpecialTokens)
+                if let offset = text.offsetOfInvalidUTF8 { throw .invalidUTF8(offset: offset) }
+                var merger = BytePairMerger()
+                var start = 0
+                while true {
+                    let special = specialTokens.first(
+                        in: text, from: start, vocabulary, includingControl: recognizingSpecialTokens)
+                    let end = special?.range.lowerBound ?? text.count
+                    try encodePlain(text, start..<end, &merger, into: &tokens)
+                    guard let special else { return }
+                    tokens.append(special.id, special.range.lowerBound, special.range.upperBound)
+                    start = special.range.upperBound
+                }
             }
         }
-        return try result.get()
-    }
-
-    private func encode(
-        _ text: UnsafeRawBufferPointer, recognizingSpecialTokens: Bool
-    ) throws(TokenizerError) -> [Int32] {
-        if let offset = text.offsetOfInvalidUTF8 { throw .invalidUTF8(offset: offset) }
-        var ids: [Int32] = []
-        var merger = BytePairMerger()
-        var start = 0
-        while true {
-            let special = specialTokens.first(
-                in: text, from: start, vocabulary, includingControl: recognizingSpecialTokens)
-            let end = special?.range.lowerBound ?? text.count
-            try encodePlain(text, start..<end, &merger, into: &ids)
-            guard let special else { return ids }
-            ids.append(special.id)
-            start = special.range.upperBound
-        }
+        try result.get()
     }
 
     /// Encodes a stretch without special tokens.
     private func encodePlain(
         _ text: UnsafeRawBufferPointer, _ range: Range<Int>, _ merger: inout BytePairMerger,
-        into ids: inout [Int32]
+        into tokens: inout TokenModel.Tokens
     ) throws(TokenizerError) {
-        var pieces = PieceIterator(UnsafeRawBufferPointer(rebasing: text[range]), preTokenizer)
+        var pieces = PieceIterator(UnsafeRawBufferPointer(rebasing: text[range]), preTokenizer.pattern)
         while let piece = pieces.next() {
             merger.removeAll()
             for offset in range.lowerBound + piece.lowerBound..<range.lowerBound + piece.upperBound {
                 let id = idOfByte[Int(text[offset])]
                 if id >= 0 {
-                    merger.append(id)
+                    merger.append(id, offset..<offset + 1)
                 } else if let unknownID {
                     // A run of unknown bytes is one unknown token, as in the reference implementation.
-                    if merger.last != unknownID { merger.append(unknownID) }
+                    if merger.last == unknownID {
+                        merger.extendLast(to: offset + 1)
+                    } else {
+                        merger.append(unknownID, offset..<offset + 1)
+                    }
                 } else {
                     throw .byteWithoutToken(byte: text[offset], offset: offset)
                 }
             }
-            merger.merge(by: merges, into: &ids)
+            merger.merge(by: merges) { tokens.append($0, $1.lowerBound, $1.upperBound) }
         }
     }
 
     // MARK: - Decoding
 
-    /// Returns the bytes that tokens stand for, which need not be UTF-8.
+    /// Returns the bytes that tokens stand for, which need not be UTF-8, and are the same everywhere in a text.
     ///
     /// - Throws: `TokenizerError` when an ID is not in the vocabulary.
     public func decodeBytes(
-        _ ids: some Sequence<Int32>, skippingSpecialTokens: Bool = false
+        _ ids: some Sequence<Int32>, skippingSpecialTokens: Bool, continuing isContinued: Bool
     ) throws(TokenizerError) -> [UInt8] {
         var bytes: [UInt8] = []
         for id in ids {
@@ -146,19 +156,6 @@ public struct ByteLevelBPETokenizer: Sendable {
             bytes.append(contentsOf: vocabulary.tokenBytes(index))
         }
         return bytes
-    }
-
-    /// Returns the text that tokens stand for.
-    ///
-    /// - Parameters:
-    ///   - ids: The tokens.
-    ///   - skippingSpecialTokens: Whether to leave control tokens out.
-    /// - Returns: The text, with U+FFFD for each maximal part of a character that is not whole.
-    /// - Throws: `TokenizerError` when an ID is not in the vocabulary.
-    public func decode(
-        _ ids: some Sequence<Int32>, skippingSpecialTokens: Bool = false
-    ) throws(TokenizerError) -> String {
-        String(decoding: try decodeBytes(ids, skippingSpecialTokens: skippingSpecialTokens), as: UTF8.self)
     }
 
     /// Returns the bytes that a token stands for.

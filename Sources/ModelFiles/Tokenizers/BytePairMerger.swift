@@ -9,6 +9,8 @@ struct BytePairMerger {
     private static let noRank: Int32 = -1
 
     private var ids: [Int32] = []
+    /// What each token stands for in the piece.
+    private var ranges: [Range<Int>] = []
     private var previous: [Int32] = []
     private var next: [Int32] = []
     /// The rank of each token's merge with the one after it, or `noRank`.
@@ -19,23 +21,38 @@ struct BytePairMerger {
     /// Begins a new piece without tokens.
     mutating func removeAll() {
         ids.removeAll(keepingCapacity: true)
+        ranges.removeAll(keepingCapacity: true)
     }
 
     /// The last token of the piece so far.
     var last: Int32? { ids.last }
 
-    /// Appends a token to the piece, which may have 2^31 - 1.
-    mutating func append(_ id: Int32) {
+    /// Appends a token that stands for a range of the piece, which may have 2^31 - 1.
+    mutating func append(_ id: Int32, _ range: Range<Int>) {
         ids.append(id)
+        ranges.append(range)
     }
 
-    /// Merges the piece's tokens and appends the result to `result`.
-    mutating func merge(by merges: MergeTable, into result: inout [Int32]) {
-        let count = ids.count
-        guard count > 1 else {
-            result.append(contentsOf: ids)
-            return
+    /// Makes the last token stand for more.
+    mutating func extendLast(to end: Int) {
+        if let last = ranges.popLast() { ranges.append(last.lowerBound..<end) }
+    }
+
+    /// Merges the piece's tokens and calls `body` with each result and what it stands for.
+    @inline(__always)
+    mutating func merge(by merges: MergeTable, _ body: (Int32, Range<Int>) -> Void) {
+        mergeAll(by: merges)
+        var index = ids.isEmpty ? Self.end : 0
+        while index != Self.end {
+            let following = next[Int(index)]
+            let last = following == Self.end ? ids.count - 1 : Int(following) - 1
+            body(ids[Int(index)], ranges[Int(index)].lowerBound..<ranges[last].upperBound)
+            index = following
         }
+    }
+
+    private mutating func mergeAll(by merges: MergeTable) {
+        let count = ids.count
         previous.removeAll(keepingCapacity: true)
         next.removeAll(keepingCapacity: true)
         ranks.removeAll(keepingCapacity: true)
@@ -45,7 +62,7 @@ struct BytePairMerger {
             next.append(index + 1 < count ? Int32(index) + 1 : Self.end)
             ranks.append(Self.noRank)
         }
-        for index in 0..<count - 1 {
+        for index in 0..<Swift.max(count - 1, 0) {
             pushPair(at: Int32(index), merges)
         }
 
@@ -66,12 +83,6 @@ struct BytePairMerger {
             if previous[left] != Self.end {
                 pushPair(at: previous[left], merges)
             }
-        }
-
-        var index: Int32 = 0
-        while index != Self.end {
-            result.append(ids[Int(index)])
-            index = next[Int(index)]
         }
     }
 

@@ -66,7 +66,7 @@ public struct BytePairTrainer: Sendable {
     /// - Complexity: Linear in the text; the memory kept is in proportion to the distinct pieces.
     public mutating func add(utf8 text: UnsafeRawBufferPointer) throws(BytePairTrainingError) {
         if let offset = text.offsetOfInvalidUTF8 { throw .invalidUTF8(offset: offset) }
-        var pieces = PieceIterator(text, preTokenizer)
+        var pieces = PieceIterator(text, preTokenizer.pattern)
         while let piece = pieces.next() {
             words.add(UnsafeRawBufferPointer(rebasing: text[piece]))
             // Places within the words have 31 bits.

@@ -83,11 +83,13 @@ public struct CharacterTokenizer: TextTokenizer, Equatable {
 
     /// Returns the tokens of a text given as UTF-8, one for each Unicode scalar.
     ///
-    /// - Parameter bytes: The text.
+    /// - Parameters:
+    ///   - bytes: The text.
+    ///   - recognizingSpecialTokens: Of no importance here: no text leads to the token that ends one.
     /// - Returns: The IDs, with ``unknownID`` for characters that were not in the texts.
     /// - Throws: ``TokenizerError/invalidUTF8(offset:)``.
     /// - Complexity: O(*n*) for ASCII; other characters are found by bisection.
-    public func encode(utf8 bytes: [UInt8]) throws(TokenizerError) -> [Int32] {
+    public func encode(utf8 bytes: [UInt8], recognizingSpecialTokens: Bool) throws(TokenizerError) -> [Int32] {
         let result = bytes.withUnsafeBytes { bytes -> Result<[Int32], TokenizerError> in
             if let offset = bytes.offsetOfInvalidUTF8 { return .failure(.invalidUTF8(offset: offset)) }
             var ids: [Int32] = []
@@ -101,6 +103,23 @@ public struct CharacterTokenizer: TextTokenizer, Equatable {
             return .success(ids)
         }
         return try result.get()
+    }
+
+    /// Returns the tokens of a text given as UTF-8, each with the bytes of its character.
+    ///
+    /// - Throws: ``TokenizerError/invalidUTF8(offset:)``.
+    public func spans(
+        utf8 bytes: [UInt8], recognizingSpecialTokens: Bool
+    ) throws(TokenizerError) -> [TokenSpan] {
+        let ids = try encode(utf8: bytes, recognizingSpecialTokens: recognizingSpecialTokens)
+        return bytes.withUnsafeBytes { bytes in
+            var offset = 0
+            return ids.map { id in
+                let start = offset
+                offset += bytes.utf8Scalar(at: start).length
+                return TokenSpan(id: id, range: start..<offset)
+            }
+        }
     }
 
     private func id(of value: UInt32) -> Int32 {
@@ -117,10 +136,11 @@ public struct CharacterTokenizer: TextTokenizer, Equatable {
     /// - Parameters:
     ///   - ids: The tokens.
     ///   - skippingSpecialTokens: Whether to leave the end of a text out.
+    ///   - isContinued: Of no importance here.
     /// - Returns: The bytes, with U+FFFD for ``unknownID``.
     /// - Throws: ``TokenizerError/tokenIDOutOfRange(id:vocabularySize:)``.
     public func decodeBytes(
-        _ ids: some Sequence<Int32>, skippingSpecialTokens: Bool
+        _ ids: some Sequence<Int32>, skippingSpecialTokens: Bool, continuing isContinued: Bool
     ) throws(TokenizerError) -> [UInt8] {
         var bytes: [UInt8] = []
         for id in ids {

@@ -5,6 +5,8 @@
 public struct StreamingDecoder: Sendable {
     private let tokenizer: any TextTokenizer
     private let skippingSpecialTokens: Bool
+    /// Whether a token has been decoded that was not skipped.
+    private var isContinued = false
     /// The beginning of a character, at most 3 bytes.
     private var pending: [UInt8] = []
 
@@ -19,7 +21,9 @@ public struct StreamingDecoder: Sendable {
     /// - Throws: `TokenizerError` when the ID is not in the vocabulary; the decoder goes on as if it had not come.
     public mutating func append(_ id: Int32) throws(TokenizerError) -> String {
         pending += try tokenizer.decodeBytes(
-            CollectionOfOne(id), skippingSpecialTokens: skippingSpecialTokens)
+            CollectionOfOne(id), skippingSpecialTokens: skippingSpecialTokens, continuing: isContinued)
+        let isSkipped = try tokenizer.isControl(id) && skippingSpecialTokens
+        if !isSkipped { isContinued = true }
         let wholeCount = pending.withUnsafeBytes(\.countWithoutIncompleteScalar)
         defer { pending.removeFirst(wholeCount) }
         return String(decoding: pending[..<wholeCount], as: UTF8.self)
@@ -27,7 +31,10 @@ public struct StreamingDecoder: Sendable {
 
     /// Returns what was held back, as U+FFFD, and begins a new text.
     public mutating func finish() -> String {
-        defer { pending.removeAll() }
+        defer {
+            pending.removeAll()
+            isContinued = false
+        }
         return String(decoding: pending, as: UTF8.self)
     }
 }

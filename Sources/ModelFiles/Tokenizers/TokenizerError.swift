@@ -26,6 +26,8 @@ public enum TokenizerError: Error, Equatable, CustomStringConvertible {
     case invalidUTF8(offset: Int)
     /// A text beyond the limit.
     case textTooLong(byteCount: Int, limit: Int)
+    /// A text that normalisation makes too long.
+    case normalizedTextTooLong(limit: Int)
     /// A byte that has no token, in a vocabulary that has no unknown token either.
     case byteWithoutToken(byte: UInt8, offset: Int)
     /// A token ID that is negative or not below the vocabulary's size.
@@ -69,6 +71,8 @@ public enum TokenizerError: Error, Equatable, CustomStringConvertible {
             return "The text is not UTF-8 at byte \(offset). Convert it to UTF-8."
         case .textTooLong(let byteCount, let limit):
             return "The text has \(byteCount) bytes, and at most \(limit) are taken. Split it."
+        case .normalizedTextTooLong(let limit):
+            return "The text has more than \(limit) bytes once it is normalised. Split it."
         case .byteWithoutToken(let byte, let offset):
             return "The byte \(byte) at byte \(offset) of the text has no token, and the vocabulary has no "
                 + "unknown token. Remove the character."

@@ -1,55 +1,88 @@
 /// Tokenizers in files named `tokenizer.json`.
 ///
-/// A byte-level BPE tokenizer is laid out as the Python package `tokenizers` does it, which loads the file and gives the
-/// same IDs. A tokenizer of characters has a `model` of the type `Characters`, which is our own. Nothing in a file is
-/// trusted; what it asks for and is not implemented (a normalizer, a template around the text) is refused, never
-/// ignored, since the IDs would be others.
+/// Reads those of the Python package `tokenizers`. A byte-level BPE tokenizer that was trained here is written in the same
+/// layout, so that that package loads the file and gives the same IDs. A tokenizer of characters has a `model` of the
+/// type `Characters`, which is our own. Nothing in a file is trusted; what it asks for and is not implemented is
+/// refused by name, never ignored, since the IDs would be others.
 public enum TokenizerFile {
     /// The most bytes that are read; the largest vocabularies in use take some 40 MB.
     public static let maximumByteCount = 1 << 28
 
     /// Reads a tokenizer.
     ///
-    /// - Parameter path: A `tokenizer.json`.
-    /// - Returns: A ``ByteLevelBPETokenizer`` or a ``CharacterTokenizer``.
-    /// - Throws: ``TokenizerFileError`` when the file cannot be read, is damaged, or asks for what is not implemented.
+    /// - Parameter path: A `tokenizer.json`, a `vocab.txt` of BERT, or a folder that holds one of them. Of a folder a
+    ///   `tokenizer_config.json` is read as well: it says which tokens begin and end texts and fill batches up, and how
+    ///   BERT's texts are normalised.
+    /// - Returns: A ``ByteLevelBPETokenizer`` or a ``CharacterTokenizer`` where it was written by ``write(_:to:)``, and a
+    ///   ``PipelineTokenizer`` otherwise.
+    /// - Throws: ``TokenizerFileError`` when a file cannot be read, is damaged, or asks for what is not implemented.
     public static func read(_ path: String) throws(TokenizerFileError) -> any TextTokenizer {
-        let file: MappedFile
+        guard try kind(of: path) == .folder else {
+            let file = try open(path)
+            return path.utf8.suffix(4).elementsEqual(".txt".utf8)
+                ? try BERTVocabulary.tokenizer(file, configuration: nil) : try read(file)
+        }
+        let configurationPath = "\(path)/tokenizer_config.json"
+        let configuration =
+            try kind(of: configurationPath) == .file ? try parse(open(configurationPath)) : nil
+        let vocabularyPath = "\(path)/vocab.txt"
+        if try kind(of: "\(path)/tokenizer.json") != .file, try kind(of: vocabularyPath) == .file {
+            return try BERTVocabulary.tokenizer(open(vocabularyPath), configuration: configuration)
+        }
+        let tokenizer = try read(open("\(path)/tokenizer.json"))
+        guard var pipeline = tokenizer as? PipelineTokenizer, let configuration else { return tokenizer }
+        pipeline.setRoles(configuration)
+        return pipeline
+    }
+
+    private static func kind(of path: String) throws(TokenizerFileError) -> Folder.Kind {
         do {
-            file = try MappedFile(reading: path)
+            return try Folder.kind(of: path)
         } catch {
             throw TokenizerFileError(path: path, problem: .fileFailed(error))
         }
-        return try read(file)
+    }
+
+    private static func open(_ path: String) throws(TokenizerFileError) -> MappedFile {
+        do {
+            return try MappedFile(reading: path)
+        } catch {
+            throw TokenizerFileError(path: path, problem: .fileFailed(error))
+        }
+    }
+
+    private static func parse(_ file: MappedFile) throws(TokenizerFileError) -> JSONValue {
+        guard file.count <= maximumByteCount else {
+            throw TokenizerFileError(path: file.path, problem: .tooLong(byteCount: file.count))
+        }
+        do {
+            return try file.withUnsafeBytes { bytes throws(JSONError) in try JSONValue(parsing: bytes) }
+        } catch {
+            throw TokenizerFileError(path: file.path, problem: .notJSON(error))
+        }
     }
 
     /// Reads a tokenizer from a file's bytes.
     ///
     /// - Throws: ``TokenizerFileError`` when the bytes are damaged or ask for what is not implemented.
     public static func read(_ file: MappedFile) throws(TokenizerFileError) -> any TextTokenizer {
-        func failure(_ problem: TokenizerFileError.Problem) -> TokenizerFileError {
-            TokenizerFileError(path: file.path, problem: problem)
-        }
-        guard file.count <= maximumByteCount else { throw failure(.tooLong(byteCount: file.count)) }
-        let json: JSONValue
-        do {
-            json = try file.withUnsafeBytes { bytes throws(JSONError) in try JSONValue(parsing: bytes) }
-        } catch {
-            throw failure(.notJSON(error))
-        }
+        try tokenizer(try parse(file), path: file.path)
+    }
+
+    /// Builds the tokenizer that a parsed file describes.
+    static func tokenizer(_ json: JSONValue, path: String) throws(TokenizerFileError) -> any TextTokenizer {
         do {
             let reader = TokenizerReader(json)
-            switch try reader.string("model.type") {
-            case "BPE": return try reader.byteLevelBPE()
-            case "Characters": return try reader.characters()
-            case let type: throw TokenizerFileError.Problem.unsupported(field: "model.type", value: type)
-            }
+            // What was written here; all else is the layout of the Python package `tokenizers`.
+            if json["model"]?["type"] == .string("Characters") { return try reader.characters() }
+            if json["model"]?["roles"] != nil { return try reader.byteLevelBPE() }
+            return try PipelineReader(json).tokenizer()
         } catch let problem as TokenizerFileError.Problem {
-            throw failure(problem)
+            throw TokenizerFileError(path: path, problem: problem)
         } catch let error as TokenizerError {
-            throw failure(.tokenizer(error))
+            throw TokenizerFileError(path: path, problem: .tokenizer(error))
         } catch {
-            throw failure(.malformed(field: "model", wanted: "\(error)"))
+            throw TokenizerFileError(path: path, problem: .malformed(field: "model", wanted: "\(error)"))
         }
     }
 
@@ -123,8 +156,8 @@ public struct TokenizerFileError: Error, Equatable, CustomStringConvertible {
         case .malformed(let field, let wanted):
             return "tokenizer file '\(path)': '\(field)' is not \(wanted). \(damaged)"
         case .unsupported(let field, let value):
-            return "tokenizer file '\(path)': '\(field)' is \(value), which is not implemented. Use a byte-level BPE "
-                + "tokenizer, or one that was trained here."
+            return "tokenizer file '\(path)': '\(field)' is \(value), which is not implemented. Use a model with "
+                + "another tokenizer."
         case .tokenizer(let error):
             return "tokenizer file '\(path)': \(error)"
         }
@@ -220,7 +253,7 @@ extension ByteLevelBPETokenizer {
 
 extension JSONValue {
     /// An object of members with distinct keys.
-    fileprivate static func object(_ members: [(String, JSONValue)]) -> JSONValue {
+    static func object(_ members: [(String, JSONValue)]) -> JSONValue {
         var object = JSONObject()
         for (key, value) in members { object.append(key, value) }
         return .object(object)
