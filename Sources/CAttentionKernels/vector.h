@@ -1104,6 +1104,7 @@ const sattn_kernels TABLE = {
     .absolute_distance_gradient = absolute_distance_gradient,
     .additive_gradient = additive_gradient,
     .normalize = normalize,
+    .layer_norm = layer_norm,
     .exp = exp_each,
     .tanh = tanh_each,
     .sigmoid = sigmoid_each,
