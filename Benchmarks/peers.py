@@ -1,9 +1,10 @@
 """Times what one would use instead, at the work of `attend bench` and under the same names: a line of JSON each.
 
 usage: peers.py SUBJECT... [--threads N] [--seconds S] [--shape B,H,G,T_q,T_k,D [--causal]] [--model FILE.gguf]
+       [--embedder FOLDER]
 
-Subjects: attention, backward, decode, gemm, measures, recurrent, train, model. Needs numpy and, for each peer, its package:
-torch, onnxruntime with onnx, openvino, llama-cpp-python. A peer that is not installed is said to be missing, and left out.
+Subjects: attention, backward, decode, gemm, measures, recurrent, train, model, embed. Needs numpy and, for each peer, its package:
+torch, onnxruntime with onnx, openvino, llama-cpp-python, and for embed transformers and onnxscript. A peer that is not installed is said to be missing, and left out.
 Times are medians. Compare them only with times from the same machine, taken in turn; Scripts/compare-with-peers does that.
 """
 
@@ -20,6 +21,8 @@ parser.add_argument("--seconds", type=float, default=1.5)
 parser.add_argument("--shape")
 parser.add_argument("--causal", action="store_true")
 parser.add_argument("--model", help="the GGUF file of SmolLM2-135M-Instruct Q4_1")
+parser.add_argument("--embedder", help="the folder of all-MiniLM-L6-v2",
+                    default=os.path.expanduser("~/.cache/swift-attention/models/all-MiniLM-L6-v2"))
 options = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
@@ -364,6 +367,63 @@ def llama_model():
         report(peer, "generate SmolLM2-135M Q4_1", sorted(times)[48])
 
 
+def embedders():
+    """all-MiniLM-L6-v2 up to the tokens' vectors; pooling is left out, which is counted here on the other side."""
+    import tempfile
+
+    t = torch()
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(options.embedder).eval()
+    ids = {shape: t.randint(1000, 20000, shape) for shape in [(1, 16), (1, 128), (32, 128), (8, 512)]}
+
+    def time_all(peer, kind, run):
+        for (batch, length), tokens in ids.items():
+            seconds = median(lambda: run(tokens))
+            work = f"embed MiniLM {kind} b{batch} t{length}"
+            report(peer, work, seconds, tokensPerSecond=batch * length / seconds)
+
+    with t.no_grad():
+        time_all("torch", "float32", lambda x: model(input_ids=x, attention_mask=t.ones_like(x)))
+        brief = AutoModel.from_pretrained(options.embedder, dtype=t.bfloat16).eval()
+        time_all("torch", "bfloat16", lambda x: brief(input_ids=x, attention_mask=t.ones_like(x)))
+
+    class LastState(t.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask):
+            return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    dimensions = {0: t.export.Dim("b"), 1: t.export.Dim("n")}
+    sample = ids[(1, 16)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/minilm.onnx"
+        t.onnx.export(
+            LastState(), (sample, t.ones_like(sample)), path, input_names=["input_ids", "attention_mask"],
+            output_names=["hidden"], dynamic_shapes={"input_ids": dimensions, "attention_mask": dimensions},
+            dynamo=True, verbose=False)
+
+        def feed(tokens):
+            return {"input_ids": tokens.numpy(), "attention_mask": np.ones(tuple(tokens.shape), np.int64)}
+
+        import onnxruntime
+
+        choices = onnxruntime.SessionOptions()
+        choices.intra_op_num_threads = options.threads
+        session = onnxruntime.InferenceSession(path, choices, providers=["CPUExecutionProvider"])
+        time_all("onnxruntime", "float32", lambda x: session.run(None, feed(x)))
+        import openvino
+
+        core = openvino.Core()
+        for precision, kind in (("f32", "float32"), ("bf16", "bfloat16")):
+            request = core.compile_model(core.read_model(path), "CPU", {
+                "INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": precision,
+                "PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+            time_all("openvino", kind, lambda x: request.infer(feed(x)))
+
+
 SUBJECTS = {
     "attention": [torch_attention, onnxruntime_attention, openvino_attention],
     "backward": [torch_backward],
@@ -373,6 +433,7 @@ SUBJECTS = {
     "recurrent": [torch_recurrent, onnxruntime_recurrent],
     "train": [torch_train],
     "model": [llama_model],
+    "embed": [embedders],
 }
 for subject in options.subjects:
     if subject not in SUBJECTS:

@@ -221,3 +221,34 @@ static void normalize(float *out, const float *x, size_t count) {
         store_part(out + i, __builtin_convertvector(wide * factor, lanes), part);
     }
 }
+
+/// The sum of all lanes: four sums of every fourth, in pairs.
+INLINE double lane_sum(const double_lanes *x) {
+    double part[4] = {0, 0, 0, 0};
+    for (int i = 0; i < LANES; i++) part[i % 4] += (*x)[i];
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+static void layer_norm(float *out, const float *x, const float *weight, const float *bias, size_t count,
+                       double epsilon, double *statistics) {
+    double_lanes sums = {0}, squares = {0};
+    for (size_t i = 0; i < count; i += LANES)
+        sums += __builtin_convertvector(load_part(x + i, count - i < LANES ? count - i : LANES), double_lanes);
+    const double mean = lane_sum(&sums) / (double)count;
+    const size_t whole = count / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        double_lanes difference = __builtin_convertvector(load(x + i), double_lanes) - mean;
+        squares += difference * difference;
+    }
+    double square = lane_sum(&squares);
+    for (size_t i = whole; i < count; i++) square += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double factor = 1 / __builtin_sqrt(square / (double)count + epsilon);
+    for (size_t i = 0; i < count; i += LANES) {
+        size_t part = count - i < LANES ? count - i : LANES;
+        double_lanes difference = __builtin_convertvector(load_part(x + i, part), double_lanes) - mean;
+        lanes scaled = __builtin_convertvector(difference * factor, lanes) * load_part(weight + i, part);
+        store_part(out + i, bias ? scaled + load_part(bias + i, part) : scaled, part);
+    }
+    statistics[0] = mean;
+    statistics[1] = factor;
+}

@@ -93,3 +93,18 @@ static void NAME(normalize)(REAL *out, const REAL *x, size_t count) {
     double norm = sqrt(squares);
     for (size_t i = 0; i < count; i++) out[i] = norm == 0 ? 0 : (REAL)((double)x[i] / norm);
 }
+
+static void NAME(layer_norm)(REAL *out, const REAL *x, const REAL *weight, const REAL *bias, size_t count,
+                             double epsilon, double *statistics) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < count; i++) sum += (double)x[i];
+    double mean = sum / (double)count;
+    for (size_t i = 0; i < count; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double factor = 1 / sqrt(squares / (double)count + epsilon);
+    for (size_t i = 0; i < count; i++) {
+        REAL scaled = (REAL)(((double)x[i] - mean) * factor) * weight[i];
+        out[i] = bias ? scaled + bias[i] : scaled;
+    }
+    statistics[0] = mean;
+    statistics[1] = factor;
+}

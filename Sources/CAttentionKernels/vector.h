@@ -1105,6 +1105,7 @@ const sattn_kernels TABLE = {
     .absolute_distance_gradient = absolute_distance_gradient,
     .additive_gradient = additive_gradient,
     .normalize = normalize,
+    .layer_norm = layer_norm,
     .tanh = tanh_each,
     .sigmoid = sigmoid_each,
     .relu = relu_each,

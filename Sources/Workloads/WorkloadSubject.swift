@@ -14,6 +14,8 @@ public enum WorkloadSubject: String, Sendable, CaseIterable {
     case train
     /// A language model: reading a prompt, and writing.
     case model
+    /// An embedding model: texts of several lengths.
+    case embed
 
     /// The work of the subject, the shapes that others are timed at first.
     public var workloads: [Workload] {
@@ -25,6 +27,7 @@ public enum WorkloadSubject: String, Sendable, CaseIterable {
         case .recurrent: RecurrentWorkload.all
         case .train: TrainingWorkload.all
         case .model: LanguageModelWorkload.all
+        case .embed: EmbeddingWorkload.all
         }
     }
 }

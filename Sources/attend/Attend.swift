@@ -18,6 +18,9 @@ struct Attend: ParsableCommand {
               attend generate --model book "Once upon a time"
               attend explain --model book "Once upon a time"
 
+            A vector for each line of a file:
+              attend embed sentences.txt --output sentences.npy
+
             The operator on your own vectors, and on an example that fits the screen:
               attend compute vectors.json --similarity cosine
               attend compute --example
@@ -27,7 +30,8 @@ struct Attend: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, ComputeCommand.self, BenchCommand.self,
+            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, ComputeCommand.self,
+            BenchCommand.self,
         ],
         defaultSubcommand: ExplainCommand.self)
 

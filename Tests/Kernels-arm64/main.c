@@ -1009,6 +1009,30 @@ static void check_normalize(void) {
         }
 }
 
+static void check_layer_norm(void) {
+    float x[70], weight[70], bias[70], got[71], plain[71];
+    double wide[70], wide_weight[70], wide_bias[70], exact[71], found[2], expected[2];
+    for (size_t count = 1; count <= 70; count++)
+        for (int has_bias = 0; has_bias < 2; has_bias++) {
+            fill(x, count, 3);
+            fill(weight, count, 1);
+            fill(bias, count, 1);
+            widen(wide, x, count);
+            widen(wide_weight, weight, count);
+            widen(wide_bias, bias, count);
+            for (size_t i = 0; i < 71; i++) exact[i] = plain[i] = guard, got[i] = i < count ? x[i] : guard;
+            // In place.
+            TESTED(layer_norm)(got, got, weight, has_bias ? bias : NULL, count, 1e-5, found);
+            reference->layer_norm(plain, x, weight, has_bias ? bias : NULL, count, 1e-5, expected);
+            sattn_kernels_float64_current()->layer_norm(exact, wide, wide_weight, has_bias ? wide_bias : NULL, count,
+                                                        1e-5, expected);
+            check_rule("layer_norm", 1, count, (size_t)has_bias, got, plain, exact, 71);
+            for (int i = 0; i < 2; i++)
+                check(fabs(found[i] - expected[i]) <= 1e-12 * (1 + fabs(expected[i])), "layer_norm statistics", 1, count,
+                      (size_t)has_bias, found[i], expected[i]);
+        }
+}
+
 // MARK: - Entries
 
 /// Every entry that the tested table fills was checked.
@@ -1045,6 +1069,7 @@ int main(int argc, char **argv) {
     check_score_gradients();
     check_additive_gradient();
     check_normalize();
+    check_layer_norm();
     check_recurrent();
     check_threads();
     const char *name = TESTED(name);

@@ -31,14 +31,11 @@ private enum Reference {
     }
 }
 
-/// A folder of all-MiniLM-L6-v2, if one is named.
-private let miniLM = TestEnvironment.variable("ATTENTION_MINILM")
-
-@Suite(.enabled(if: miniLM != nil, "ATTENTION_MINILM names no folder"))
+@Suite(.enabled(if: MiniLM.isTested, "MiniLM's folder is absent"))
 struct `all-MiniLM-L6-v2's tokenizer` {
     @Test(arguments: ["tokenizer.json", "vocab.txt", ""])
     func `agrees with Transformers on every reference text`(file: String) throws {
-        let folder = try #require(miniLM)
+        let folder = MiniLM.path
         let tokenizer = try TokenizerFile.read(file.isEmpty ? folder : "\(folder)/\(file)")
         let cases = try Reference.cases(of: "minilm")
         try #require(!cases.isEmpty)

@@ -51,6 +51,10 @@ struct NamedConfiguration: Sendable, CustomTestStringConvertible {
     static let all =
         causal + [
             NamedConfiguration("an encoder") { $0.isCausal = false },
+            NamedConfiguration("BERT") {
+                ($0.isCausal, $0.normPlacement, $0.hasFinalNorm, $0.feedForward) = (false, .after, false, .gelu)
+                ($0.hasEmbeddingNorm, $0.tokenTypeCount) = (true, 2)
+            },
             NamedConfiguration("an encoder, rotary") {
                 ($0.isCausal, $0.norm) = (false, .rms(epsilon: 1e-4))
                 $0.positions = .rotary(RotaryEmbedding(dimension: 4, layout: .half))

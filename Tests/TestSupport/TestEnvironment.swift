@@ -45,9 +45,21 @@ package enum SmolLM2 {
     package static let isTested =
         TestEnvironment.variable("ATTENTION_REQUIRE_MODELS") == "1" || access(path, R_OK) == 0
 
-    /// The user's cache folder by the XDG rules, which ignore a relative path.
-    private static let cache: String = {
-        if let cache = TestEnvironment.variable("XDG_CACHE_HOME"), cache.hasPrefix("/") { return cache }
-        return "\(TestEnvironment.variable("HOME") ?? "")/.cache"
-    }()
 }
+
+/// The real embedding model's folder, if it is anywhere.
+package enum MiniLM {
+    /// The folder that `ATTENTION_MINILM` names, or else the one in the user's cache.
+    package static let path =
+        TestEnvironment.variable("ATTENTION_MINILM") ?? "\(cache)/swift-attention/models/all-MiniLM-L6-v2"
+
+    /// Whether the tests of the real model run: where the folder is, or where its absence is a failure.
+    package static let isTested =
+        TestEnvironment.variable("ATTENTION_REQUIRE_MODELS") == "1" || access("\(path)/model.safetensors", R_OK) == 0
+}
+
+/// The user's cache folder by the XDG rules, which ignore a relative path.
+private let cache: String = {
+    if let cache = TestEnvironment.variable("XDG_CACHE_HOME"), cache.hasPrefix("/") { return cache }
+    return "\(TestEnvironment.variable("HOME") ?? "")/.cache"
+}()

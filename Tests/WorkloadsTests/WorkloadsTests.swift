@@ -12,7 +12,7 @@ import Testing
             "attention bfloat16 b1 h9 g3 q1024 k1024 d64 causal",
             "attention float32 b1 h8 g8 q2048 k2048 d128 causal forward+backward", "decode bfloat16 h9 g3 k32768 d64",
             "gemm float32 m128 n1536 k384", "recurrent LSTM b32 t100 h512", "train Transformer v4096 d256 b16 t128",
-            "prefill SmolLM2-135M Q4_1 t1024", "generate SmolLM2-135M Q4_1",
+            "embed MiniLM bfloat16 b32 t128", "prefill SmolLM2-135M Q4_1 t1024", "generate SmolLM2-135M Q4_1",
         ] {
             #expect(names.contains(name), "\(name) is not timed.")
         }
@@ -33,7 +33,7 @@ import Testing
         #if DEBUG
             let (subjects, count): ([WorkloadSubject], Int) = ([.attention, .decode, .gemm, .recurrent], 1)
         #else
-            let (subjects, count) = (WorkloadSubject.allCases.filter { $0 != .model }, 3)
+            let (subjects, count) = (WorkloadSubject.allCases.filter { $0 != .model && $0 != .embed }, 3)
         #endif
         for subject in subjects {
             for workload in subject.workloads.sorted(by: { $0.amount < $1.amount }).prefix(count) {

@@ -19,6 +19,11 @@ protocol AttentionGradientKernels: AttentionScalar {
     static func absoluteDistanceGradient(_ tile: GradientOperands<Self>)
     static func additiveGradient(_ tile: AdditiveGradientOperands<Self>)
     static func normalize(_ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ count: Int)
+    /// Writes `(x - mean) · factor · weight + bias`, and returns mean and factor, `1 / √(variance + epsilon)`.
+    static func layerNorm(
+        _ out: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ weight: UnsafePointer<Self>,
+        _ bias: UnsafePointer<Self>?, _ count: Int, epsilon: Double
+    ) -> (mean: Double, factor: Double)
 }
 
 /// The operands of a sum over score gradients: `out[r, c] += Σ_k op(gradients[r, k], a[r, c], b[k, c])`.
@@ -109,6 +114,18 @@ extension Float: AttentionGradientKernels {
     static func normalize(_ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ count: Int) {
         Kernels.current.normalize(out, x, count)
     }
+
+    static func layerNorm(
+        _ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>,
+        _ bias: UnsafePointer<Float>?, _ count: Int, epsilon: Double
+    ) -> (mean: Double, factor: Double) {
+        var statistics = (mean: 0.0, factor: 0.0)
+        withUnsafeMutableBytes(of: &statistics) {
+            Kernels.current.layer_norm(
+                out, x, weight, bias, count, epsilon, $0.baseAddress?.assumingMemoryBound(to: Double.self))
+        }
+        return statistics
+    }
 }
 
 extension Double: AttentionGradientKernels {
@@ -166,5 +183,17 @@ extension Double: AttentionGradientKernels {
 
     static func normalize(_ out: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ count: Int) {
         Kernels.float64.normalize(out, x, count)
+    }
+
+    static func layerNorm(
+        _ out: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ weight: UnsafePointer<Double>,
+        _ bias: UnsafePointer<Double>?, _ count: Int, epsilon: Double
+    ) -> (mean: Double, factor: Double) {
+        var statistics = (mean: 0.0, factor: 0.0)
+        withUnsafeMutableBytes(of: &statistics) {
+            Kernels.float64.layer_norm(
+                out, x, weight, bias, count, epsilon, $0.baseAddress?.assumingMemoryBound(to: Double.self))
+        }
+        return statistics
     }
 }

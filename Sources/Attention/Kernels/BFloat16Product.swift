@@ -73,8 +73,7 @@ func multiplyBFloat16(
         }
         return
     }
-    // Panels are transposes of words, two numbers each, whatever their bits mean as a float.
-    let pairBlock = 256
+    let pairBlock = PackedPairs.pairBlock
     let pairBlocks = max(1, blocks(of: pairs, by: pairBlock))
     if rows <= ProductBlock.rowsOfOneBlock && columns >= 4 * ComputeThreads.count * width {
         parallel(blocks(of: columns, by: width)) { item in
@@ -99,35 +98,92 @@ func multiplyBFloat16(
         }
         return
     }
-    let panels = TensorStorage(byteCount: blocks(of: columns, by: width) * width * pairs * MemoryLayout<UInt32>.stride)
-    let words = panels.base.assumingMemoryBound(to: Float.self)
-    parallel(blocks(of: columns, by: width) * pairBlocks) { item in
-        let n = range(item / pairBlocks, by: width, upTo: columns)
-        let k = range(item % pairBlocks, by: pairBlock, upTo: pairs)
-        let source = UnsafeRawPointer(right.start + n.lowerBound * right.stride + 2 * k.lowerBound)
-        Float.transpose(
-            words + n.lowerBound * pairs + k.lowerBound * width, width, source.assumingMemoryBound(to: Float.self),
-            pairs, n.count, k.count)
+    PackedPairs(right, columns: columns).multiply(left, rows: rows) { m, n, multiply in
+        store(m, n) { multiply($0, n.count) }
     }
-    // A block of sums stays in the second-level cache, with the rows and the panels that it is made from.
-    let columnBlock = 4 * width
-    let columnBlocks = blocks(of: columns, by: columnBlock)
-    let wantedRowBlocks = blocks(of: 8 * ComputeThreads.count, by: max(1, columnBlocks))
-    let step = Kernels.current.bfloat16_rows
-    let rowBlock = min(max(24, blocks(of: rows, by: step * wantedRowBlocks) * step), ProductBlock.rows)
-    let rowBlocks = blocks(of: rows, by: rowBlock)
-    parallel(rowBlocks * columnBlocks) { item in
-        let m = range(item % rowBlocks, by: rowBlock, upTo: rows)
-        let n = range(item / rowBlocks, by: columnBlock, upTo: columns)
-        store(m, n) { sums in
-            for block in 0..<pairBlocks {
-                let k = range(block, by: pairBlock, upTo: pairs)
-                let panel = UnsafeRawPointer(words + n.lowerBound * pairs + k.lowerBound * width)
-                Kernels.current.product_packed_bfloat16(
-                    sums, n.count, block > 0, left.start + m.lowerBound * left.stride + 2 * k.lowerBound, left.stride,
-                    panel.assumingMemoryBound(to: UInt32.self), pairs * width, m.count, n.count, k.count)
+}
+
+/// The right side of a product of bfloat16 numbers, copied into the order in which the kernels read it: panels of columns,
+/// transposed pair by pair.
+struct PackedPairs: Sendable {
+    /// Pairs that are packed, and multiplied, at a time: they stay in the first-level cache with their rows.
+    fileprivate static let pairBlock = 256
+
+    let columns: Int
+    private let pairs: Int
+    private let storage: TensorStorage
+
+    /// Packs weights.
+    ///
+    /// - Parameter weights: `[columns, depth]`, bfloat16, contiguous.
+    init(_ weights: Tensor) {
+        let (columns, depth) = (weights.shape[0], weights.shape[1])
+        self.init(PairedRows(weights.base, count: columns, depth: depth), columns: columns)
+        withExtendedLifetime(weights) {}
+    }
+
+    fileprivate init(_ right: PairedRows, columns: Int) {
+        let (width, pairs) = (Float.tileColumns, right.stride / 2)
+        self.columns = columns
+        self.pairs = pairs
+        // Panels are transposes of words, two numbers each, whatever their bits mean as a float.
+        storage = TensorStorage(
+            byteCount: blocks(of: columns, by: width) * width * pairs * MemoryLayout<UInt32>.stride)
+        let words = storage.base.assumingMemoryBound(to: Float.self)
+        let pairBlocks = max(1, blocks(of: pairs, by: Self.pairBlock))
+        parallel(blocks(of: columns, by: width) * pairBlocks) { item in
+            let n = range(item / pairBlocks, by: width, upTo: columns)
+            let k = range(item % pairBlocks, by: Self.pairBlock, upTo: pairs)
+            let source = UnsafeRawPointer(right.start + n.lowerBound * right.stride + 2 * k.lowerBound)
+            Float.transpose(
+                words + n.lowerBound * pairs + k.lowerBound * width, width, source.assumingMemoryBound(to: Float.self),
+                pairs, n.count, k.count)
+        }
+        withExtendedLifetime(right) {}
+    }
+
+    /// Multiplies rows of bfloat16 numbers, `[rows, depth]`, as ``multiply(_:rows:storing:)`` does.
+    func multiply(
+        _ x: UnsafeRawPointer, rows: Int, depth: Int,
+        storing store: (
+            _ m: Range<Int>, _ n: Range<Int>, _ multiply: (_ sums: UnsafeMutablePointer<Float>, _ stride: Int) -> Void
+        ) -> Void
+    ) {
+        multiply(PairedRows(x, count: rows, depth: depth), rows: rows, storing: store)
+    }
+
+    /// Calls `store` with blocks of the product, in parallel, and with a function that writes a block's sums to rows of a
+    /// given stride.
+    fileprivate func multiply(
+        _ left: PairedRows, rows: Int,
+        storing store: (
+            _ m: Range<Int>, _ n: Range<Int>, _ multiply: (_ sums: UnsafeMutablePointer<Float>, _ stride: Int) -> Void
+        ) -> Void
+    ) {
+        let width = Float.tileColumns
+        let words = storage.base.assumingMemoryBound(to: Float.self)
+        let pairBlocks = max(1, blocks(of: pairs, by: Self.pairBlock))
+        // A block of sums stays in the second-level cache, with the rows and the panels that it is made from.
+        let columnBlock = 4 * width
+        let columnBlocks = blocks(of: columns, by: columnBlock)
+        let wantedRowBlocks = blocks(of: 8 * ComputeThreads.count, by: max(1, columnBlocks))
+        let step = Kernels.current.bfloat16_rows
+        let rowBlock = min(max(24, blocks(of: rows, by: step * wantedRowBlocks) * step), ProductBlock.rows)
+        let rowBlocks = blocks(of: rows, by: rowBlock)
+        parallel(rowBlocks * columnBlocks) { item in
+            let m = range(item % rowBlocks, by: rowBlock, upTo: rows)
+            let n = range(item / rowBlocks, by: columnBlock, upTo: columns)
+            store(m, n) { sums, stride in
+                for block in 0..<pairBlocks {
+                    let k = range(block, by: Self.pairBlock, upTo: pairs)
+                    let panel = UnsafeRawPointer(words + n.lowerBound * pairs + k.lowerBound * width)
+                    Kernels.current.product_packed_bfloat16(
+                        sums, stride, block > 0, left.start + m.lowerBound * left.stride + 2 * k.lowerBound,
+                        left.stride, panel.assumingMemoryBound(to: UInt32.self), pairs * width, m.count, n.count,
+                        k.count)
+                }
             }
         }
+        withExtendedLifetime((self, left)) {}
     }
-    withExtendedLifetime(panels) {}
 }

@@ -201,9 +201,11 @@ func multiply<Scalar: KernelScalar>(
 ///   - outStride: How far apart its rows are.
 ///   - bias: `[columns]`: what the sums of every row begin with.
 ///   - isAccumulating: Whether the sums begin with what `out` holds; then there is no bias.
+///   - finish: Called with each row of a finished block, while it is in the cache.
 func multiply<Scalar: KernelScalar>(
     _ a: MatrixOperand<Scalar>, _ b: PackedMatrix<Scalar>, rows: Int, into out: UnsafeMutablePointer<Scalar>,
-    outStride: Int, bias: UnsafePointer<Scalar>? = nil, isAccumulating: Bool = false
+    outStride: Int, bias: UnsafePointer<Scalar>? = nil, isAccumulating: Bool = false,
+    finishing finish: ((_ row: UnsafeMutablePointer<Scalar>, _ count: Int) -> Void)? = nil
 ) {
     let product = Product(
         a: a, rows: rows, columns: b.columns, depth: b.depth, out: out, outStride: outStride, bias: bias,
@@ -211,7 +213,7 @@ func multiply<Scalar: KernelScalar>(
     let width = Scalar.tileColumns
     let panels = UnsafePointer(b.storage.base.assumingMemoryBound(to: Scalar.self))
     let columnBlock = rows <= ProductBlock.rows ? ProductBlock.columnsOfFewRows : ProductBlock.columns
-    product.compute(columnBlock: columnBlock) { n, body in
+    product.compute(columnBlock: columnBlock, finishing: finish) { n, body in
         product.forEachDepthBlock { k in
             body(k, panels + (n.lowerBound / width * b.depth + k.lowerBound) * width, b.depth * width)
         }
@@ -242,10 +244,12 @@ private struct Product<Scalar: KernelScalar> {
     /// - Parameters:
     ///   - columnBlock: How many columns a block has: whole panels.
     ///   - rowLimit: How many rows a block has at most.
+    ///   - finish: Called with each row of a finished block.
     ///   - panelsOfColumns: Called with columns; calls its argument with each part of the depth in ascending order, the
     ///     panel of these where the columns begin, and how far apart panels are.
     func compute(
         columnBlock: Int, rowLimit: Int = ProductBlock.rows,
+        finishing finish: ((_ row: UnsafeMutablePointer<Scalar>, _ count: Int) -> Void)? = nil,
         _ panelsOfColumns: (
             _ n: Range<Int>, _ body: (_ k: Range<Int>, _ panel: UnsafePointer<Scalar>, _ panelStride: Int) -> Void
         ) -> Void
@@ -266,6 +270,7 @@ private struct Product<Scalar: KernelScalar> {
                 panelsOfColumns(n) { k, panel, panelStride in
                     add(left + k.lowerBound, a.rowStride, m, n, k, panel, panelStride)
                 }
+                if let finish { for row in m { finish(out + row * outStride + n.lowerBound, n.count) } }
                 return
             }
             withUnsafeTemporaryAllocation(of: Scalar.self, capacity: m.count * ProductBlock.depth) { buffer in
@@ -276,6 +281,7 @@ private struct Product<Scalar: KernelScalar> {
                     add(turned, k.count, m, n, k, panel, panelStride)
                 }
             }
+            if let finish { for row in m { finish(out + row * outStride + n.lowerBound, n.count) } }
         }
     }
 

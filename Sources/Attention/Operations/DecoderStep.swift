@@ -397,8 +397,8 @@ private struct Run: @unchecked Sendable {
         for row in 0..<shape.rows {
             let x = scratch.stream + row * shape.width
             let out = scratch.added + row * shape.width
-            let (center, factor) = centerAndFactor(of: x, shape.width, epsilon: norm.epsilon, isCentred: false)
-            writeNormalized(x, shape.width, center, factor, norm.weight, into: out)
+            let factor = inverseRootMeanSquare(of: x, shape.width, epsilon: norm.epsilon)
+            writeNormalized(x, shape.width, factor, norm.weight, into: out)
         }
         scratch.input.quantize(scratch.added, shape.rows * shape.width, at: 0)
     }

@@ -83,8 +83,9 @@ private func normalize<Scalar: KernelScalar>(
     let out = result.pointer(as: Scalar.self)
     parallel(rows.blockCount) { block in
         for row in rows.block(block) {
-            let (center, factor) = rows.measure(row, epsilon: epsilon, isCentred: isCentred)
-            rows.normalize(row, center, factor, shifts?.pointer(as: Scalar.self), into: out + row * rows.rowLength)
+            rows.normalize(
+                row, epsilon: epsilon, isCentred: isCentred, shifts?.pointer(as: Scalar.self),
+                into: out + row * rows.rowLength)
         }
     }
     withExtendedLifetime((rows, shifts)) {}
@@ -126,29 +127,22 @@ private struct NormalizedRows<Scalar: KernelScalar>: Sendable {
 
     func block(_ index: Int) -> Range<Int> { range(index, by: Self.blockLength, upTo: rowCount) }
 
-    /// Finds and keeps a row's center and factor.
-    func measure(_ row: Int, epsilon: Double, isCentred: Bool) -> (center: Double, factor: Double) {
-        let x = input.pointer(as: Scalar.self) + row * rowLength
-        let found = centerAndFactor(of: x, rowLength, epsilon: epsilon, isCentred: isCentred)
-        center.pointer(as: Double.self)[row] = found.center
-        factor.pointer(as: Double.self)[row] = found.factor
-        return found
-    }
-
-    /// Writes `(x - center) · factor · weight + bias`.
+    /// Writes `(x - center) · factor · weight + bias`, with a bias where rows are centred alone; keeps center and factor.
     func normalize(
-        _ row: Int, _ center: Double, _ factor: Double, _ bias: UnsafeMutablePointer<Scalar>?,
+        _ row: Int, epsilon: Double, isCentred: Bool, _ bias: UnsafeMutablePointer<Scalar>?,
         into out: UnsafeMutablePointer<Scalar>
     ) {
         let x = input.pointer(as: Scalar.self) + row * rowLength
         let scale = weight.pointer(as: Scalar.self)
-        if let bias {
-            for column in 0..<rowLength {
-                out[column] = Scalar((Double(x[column]) - center) * factor) * scale[column] + bias[column]
-            }
+        let (center, factor): (Double, Double)
+        if isCentred {
+            (center, factor) = Scalar.layerNorm(out, x, scale, bias, rowLength, epsilon: epsilon)
         } else {
-            writeNormalized(x, rowLength, center, factor, scale, into: out)
+            (center, factor) = (0, inverseRootMeanSquare(of: x, rowLength, epsilon: epsilon))
+            writeNormalized(x, rowLength, factor, scale, into: out)
         }
+        self.center.pointer(as: Double.self)[row] = center
+        self.factor.pointer(as: Double.self)[row] = factor
     }
 
     // forward: n = (x - center) · factor; output = n · weight + bias
@@ -204,21 +198,20 @@ private struct NormalizedRows<Scalar: KernelScalar>: Sendable {
     }
 }
 
-/// Returns a row's mean, or 0 if it is not centred, and `1 / √(mean square of what is left + epsilon)`.
-func centerAndFactor<Scalar: KernelScalar>(
-    of x: UnsafePointer<Scalar>, _ count: Int, epsilon: Double, isCentred: Bool
-) -> (center: Double, factor: Double) {
-    let center = isCentred ? sum(count) { Double(x[$0]) } / Double(count) : 0
-    let squares = sum(count) { (Double(x[$0]) - center) * (Double(x[$0]) - center) }
-    return (center, 1 / (squares / Double(count) + epsilon).squareRoot())
+/// Returns `1 / √(mean(x²) + epsilon)`.
+func inverseRootMeanSquare<Scalar: KernelScalar>(
+    of x: UnsafePointer<Scalar>, _ count: Int, epsilon: Double
+) -> Double {
+    let squares = sum(count) { Double(x[$0]) * Double(x[$0]) }
+    return 1 / (squares / Double(count) + epsilon).squareRoot()
 }
 
-/// Writes `(x - center) · factor · weight`.
+/// Writes `x · factor · weight`.
 func writeNormalized<Scalar: KernelScalar>(
-    _ x: UnsafePointer<Scalar>, _ count: Int, _ center: Double, _ factor: Double, _ weight: UnsafePointer<Scalar>,
+    _ x: UnsafePointer<Scalar>, _ count: Int, _ factor: Double, _ weight: UnsafePointer<Scalar>,
     into out: UnsafeMutablePointer<Scalar>
 ) {
-    for column in 0..<count { out[column] = Scalar((Double(x[column]) - center) * factor) * weight[column] }
+    for column in 0..<count { out[column] = Scalar(Double(x[column]) * factor) * weight[column] }
 }
 
 /// Adds up a number per column, in four sums side by side: one would wait for itself at every step.

@@ -84,11 +84,20 @@ struct TiledAttention<Scalar: KernelScalar> {
         layout: [Int], outputType: ElementType, keepsPanels: Bool
     ) -> (Tensor, RowStatistics<Scalar>, TileOperandBuffers<Scalar>?) {
         let output = emptyOutput(layout, outputType)
+        let (rows, operands) = run(into: output, keepsPanels: keepsPanels)
+        return (output, rows, operands)
+    }
+
+    /// Writes the output, `[B, H, T_q, D_v]` with rows of `D_v` side by side; the rest is as for
+    /// ``run(layout:outputType:keepsPanels:)``.
+    func run(
+        into output: Tensor, keepsPanels: Bool = false
+    ) -> (RowStatistics<Scalar>, TileOperandBuffers<Scalar>?) {
         let rows = RowStatistics<Scalar>(shape)
         let decoded = decodedBatches
         if !decoded.isEmpty {
             DecodeAttention(self, batches: decoded).run(into: output, rows)
-            if decoded.count == shape.batchCount { return (output, rows, nil) }
+            if decoded.count == shape.batchCount { return (rows, nil) }
         }
         let inBFloat16 = BFloat16Operands.serve(self)
         let packsByHead = self.packsByHead && (inBFloat16 || !keepsPanels)
@@ -111,7 +120,7 @@ struct TiledAttention<Scalar: KernelScalar> {
                 if paths[tile.batch] != .rows { attend(tile, operands, nil, rows, scratch(), output) }
             }
         }
-        return (output, rows, inBFloat16 && keepsPanels ? TileOperandBuffers(self) : operands)
+        return (rows, inBFloat16 && keepsPanels ? TileOperandBuffers(self) : operands)
     }
 
     /// What one thread needs for a tile of any block of queries.

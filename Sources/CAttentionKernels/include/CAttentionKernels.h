@@ -349,6 +349,11 @@ typedef struct {
                               size_t query_count, size_t key_count, size_t features);
     /// out = x / ‖x‖, and 0 where x is 0. The norm is a float64: squares neither overflow nor vanish. `out` may be `x`.
     void (*normalize)(float *out, const float *x, size_t count);
+    /// out = (x - mean) · factor · weight + bias with factor = 1 / √(variance + epsilon); without the bias where it is NULL.
+    /// Mean and variance are summed in float64. statistics[0] = mean, statistics[1] = factor. `count` is at least 1; `out`
+    /// may be `x`.
+    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias, size_t count,
+                       double epsilon, double *statistics);
 
     // Largest errors of the vector versions, in units of the last place: exp 1.0, tanh and silu 2.2, sigmoid
     // 2.4, gelu 5.1, gelu_tanh 1.7 above 0; below, where the error of its exponent counts as well, 2.6 as far
@@ -579,6 +584,8 @@ typedef struct {
                               const double *queries, size_t query_stride, const double *keys, size_t key_stride,
                               size_t query_count, size_t key_count, size_t features);
     void (*normalize)(double *out, const double *x, size_t count);
+    void (*layer_norm)(double *out, const double *x, const double *weight, const double *bias, size_t count,
+                       double epsilon, double *statistics);
     void (*tanh)(double *out, const double *x, size_t count);
     void (*sigmoid)(double *out, const double *x, size_t count);
     void (*relu)(double *out, const double *x, size_t count);

@@ -16,6 +16,14 @@ public struct SafetensorsError: Error, Equatable, CustomStringConvertible {
         case headerNotJSON(JSONError)
         /// `__metadata__` is not an object of strings.
         case metadataNotStrings(key: String?)
+        /// The index of several files is not JSON.
+        case indexNotJSON(JSONError)
+        /// The index of several files lacks something, or something in it is malformed.
+        case malformedIndex(wanted: String)
+        /// The index names a file by more than a plain name.
+        case fileOutsideFolder(String)
+        /// A file holds a tensor that the index does not name.
+        case notInIndex(tensor: String)
         /// A tensor's entry lacks a field, or the field is malformed.
         case malformedField(tensor: String, field: String, wanted: String)
         /// A tensor of a type that is not read here.
@@ -69,6 +77,14 @@ public struct SafetensorsError: Error, Equatable, CustomStringConvertible {
         case .metadataNotStrings(let key):
             let place = key.map { "the value of '\($0)' in __metadata__" } ?? "__metadata__"
             return "\(place) is not \(key == nil ? "an object of strings" : "a string"). \(malformed)"
+        case .indexNotJSON(let error):
+            return "the index is malformed: \(error) \(damaged)"
+        case .malformedIndex(let wanted):
+            return "the index has not \(wanted). \(malformed)"
+        case .fileOutsideFolder(let name):
+            return "the index names the file '\(name)', and only plain names of files beside it are read. \(malformed)"
+        case .notInIndex(let tensor):
+            return "a file holds the tensor '\(tensor)', which the index does not name. \(malformed)"
         case .malformedField(let tensor, let field, let wanted):
             return "the field '\(field)' of the tensor '\(tensor)' is not \(wanted). \(malformed)"
         case .unsupportedElementType(let tensor, let type):

@@ -13,7 +13,7 @@ extension Transformer {
 
     /// The model's weights as a step takes them.
     private var decoderStep: DecoderStep? {
-        guard case .rotary(let rotary) = configuration.positions, !configuration.scalesEmbedding,
+        guard case .rotary(let rotary) = configuration.positions, !configuration.scalesEmbedding, embeddingNorm == nil,
             let finalNorm = stack.finalNorm?.withoutBias
         else { return nil }
         var steps: [DecoderStep.Layer] = []

@@ -22,6 +22,10 @@ public struct Transformer: Layer {
     public var embedding: WeightMatrix
     /// A vector for each position, `[T, M]`; of models that learn them alone.
     public var positionEmbedding: Tensor?
+    /// A vector for each type of token, `[K, M]`; of models that tell types apart.
+    public var tokenTypeEmbedding: Tensor?
+    /// After the sum of the embeddings, before the first layer.
+    public var embeddingNorm: Norm?
     /// What reads a source first; of an encoder–decoder alone.
     public var encoder: TransformerStack?
     /// The layers of the model itself, and the norm after the last.
@@ -44,11 +48,14 @@ public struct Transformer: Layer {
     ///   - configuration: Sizes and choices.
     ///   - embedding: `[V, M]`.
     ///   - positionEmbedding: `[T, M]`; of models with learned positions.
+    ///   - tokenTypeEmbedding: `[K, M]`; of models that tell types of tokens apart.
+    ///   - embeddingNorm: After the sum of the embeddings; of models that have it.
     ///   - encoder: What reads a source first; of an encoder–decoder.
     ///   - stack: As many layers as the configuration says.
     ///   - outputWeight: `[V, M]`; `nil` ties it to the embedding.
     public init(
         configuration: TransformerConfiguration, embedding: WeightMatrix, positionEmbedding: Tensor? = nil,
+        tokenTypeEmbedding: Tensor? = nil, embeddingNorm: Norm? = nil,
         encoder: TransformerStack? = nil, stack: TransformerStack, outputWeight: WeightMatrix? = nil
     ) {
         require(
@@ -61,9 +68,19 @@ public struct Transformer: Layer {
         require(
             positionEmbedding?.shape == positions,
             "The learned positions are \(positionEmbedding?.shape ?? []), not \(positions ?? []).")
+        let types =
+            configuration.tokenTypeCount > 0 ? [configuration.tokenTypeCount, configuration.modelDimension] : nil
+        require(
+            tokenTypeEmbedding?.shape == types,
+            "The types of tokens are \(tokenTypeEmbedding?.shape ?? []), not \(types ?? []).")
+        require(
+            (embeddingNorm != nil) == configuration.hasEmbeddingNorm,
+            configuration.hasEmbeddingNorm ? "The norm of the embeddings is missing." : "The embeddings have no norm.")
         self.configuration = configuration
         self.embedding = embedding
         self.positionEmbedding = positionEmbedding
+        self.tokenTypeEmbedding = tokenTypeEmbedding
+        self.embeddingNorm = embeddingNorm
         self.encoder = encoder
         self.stack = stack
         untiedOutput = outputWeight
@@ -80,13 +97,19 @@ public struct Transformer: Layer {
         let positions =
             configuration.positions == .learned
             ? random.normal([configuration.contextLength, configuration.modelDimension], deviation: 0.02) : nil
+        let types =
+            configuration.tokenTypeCount > 0
+            ? random.normal([configuration.tokenTypeCount, configuration.modelDimension], deviation: 0.02) : nil
+        let embeddingNorm =
+            configuration.hasEmbeddingNorm
+            ? Norm(configuration.norm, dimension: configuration.modelDimension, hasBias: configuration.hasBiases) : nil
         let encoder =
             configuration.hasEncoder
             ? TransformerStack(configuration, layerCount: configuration.encoderLayerCount, random: &random) : nil
         let stack = TransformerStack(configuration, attendsToMemory: configuration.hasEncoder, random: &random)
         self.init(
-            configuration: configuration, embedding: embedding, positionEmbedding: positions, encoder: encoder,
-            stack: stack,
+            configuration: configuration, embedding: embedding, positionEmbedding: positions,
+            tokenTypeEmbedding: types, embeddingNorm: embeddingNorm, encoder: encoder, stack: stack,
             outputWeight: configuration.tiesEmbedding ? nil : WeightMatrix(random.normal(shape, deviation: 0.02)))
     }
 
@@ -96,14 +119,16 @@ public struct Transformer: Layer {
     /// `[V, M]`; the embedding itself where the two are tied.
     public var outputWeight: WeightMatrix { untiedOutput ?? embedding }
 
-    /// Calls `visit` with the parameters of `embedding`, `position_embedding`, `encoder`, `layers`, `norm` and `output`;
-    /// of tied ones once, as `embedding`.
+    /// Calls `visit` with the parameters of `embedding`, `position_embedding`, `token_type_embedding`, `embedding_norm`,
+    /// `encoder`, `layers`, `norm` and `output`; of tied ones once, as `embedding`.
     ///
     /// - Parameter visit: Gets a parameter's name and the parameter.
     /// - Throws: What `visit` throws.
     public mutating func visitParameters(_ visit: (String, inout Tensor) throws -> Void) rethrows {
         try visitParameter(&embedding, "embedding.weight", visit)
         try visitParameter(&positionEmbedding, "position_embedding.weight", visit)
+        try visitParameter(&tokenTypeEmbedding, "token_type_embedding.weight", visit)
+        try SequenceModels.visitParameters(of: &embeddingNorm, "embedding_norm", visit)
         try SequenceModels.visitParameters(of: &encoder, "encoder", visit)
         try stack.visitParameters(visit)
         if var output = untiedOutput {
@@ -113,15 +138,37 @@ public struct Transformer: Layer {
         }
     }
 
-    /// Returns the embeddings of tokens.
+    /// Returns the embeddings of tokens; of models that tell types apart, of tokens of the first type.
     ///
     /// - Parameter tokens: `[B][T]`, each from 0 to less than the vocabulary's size.
     /// - Returns: `[B, T, M]`.
-    public func embed(_ tokens: [[Int]]) -> Tensor {
+    public func embed(_ tokens: [[Int]]) -> Tensor { embed(tokens, types: nil) }
+
+    /// Returns the embeddings of tokens, with those of their types where there are any.
+    ///
+    /// - Parameters:
+    ///   - tokens: `[B][T]`, each from 0 to less than the vocabulary's size.
+    ///   - types: `[B][T]`, each from 0 to less than the number of types; `nil` is the first type for all.
+    /// - Returns: `[B, T, M]`.
+    public func embed(_ tokens: [[Int]], types: [[Int]]?) -> Tensor {
         let length = tokens.first?.count ?? 0
         require(
             tokens.allSatisfy { $0.count == length }, "Sequences of \(tokens.map(\.count)) tokens do not make a batch.")
-        return embedding.rows(tokens.flatMap { $0 }).reshaped(to: [tokens.count, length, configuration.modelDimension])
+        require(
+            types == nil || types?.map(\.count) == tokens.map(\.count),
+            "There are types for \(types?.map(\.count) ?? []) tokens, but \(tokens.map(\.count)) tokens.")
+        let shape = [tokens.count, length, configuration.modelDimension]
+        let vectors = embedding.rows(tokens.flatMap { $0 }).reshaped(to: shape)
+        guard let tokenTypeEmbedding else {
+            require(types == nil, "The model does not tell types of tokens apart.")
+            return vectors
+        }
+        guard let types else {
+            return vectors
+                + Attention.embedding(weight: tokenTypeEmbedding, indices: [0]).reshaped(to: [shape[2]])
+        }
+        return vectors
+            + Attention.embedding(weight: tokenTypeEmbedding, indices: types.flatMap { $0 }).reshaped(to: shape)
     }
 
     /// Returns how much each token is to be expected next, before the softmax.
@@ -306,6 +353,7 @@ public struct Transformer: Layer {
             pass.bias = .alibi(slopes: ScoreBias.alibiSlopes(headCount: configuration.headCount), offsets: starts)
         case .none: break
         }
+        if let embeddingNorm { stream = embeddingNorm(stream) }
         return dropped(stream, rate: configuration.dropoutRate, &pass.dropout)
     }
 }

@@ -38,6 +38,11 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     public var normPlacement: TransformerLayer.NormPlacement
     /// Whether there is a norm after the last layer.
     public var hasFinalNorm: Bool
+    /// Whether there is a norm after the sum of the embeddings, before the first layer, as in BERT.
+    public var hasEmbeddingNorm: Bool
+    /// How many types of tokens there are, each with a vector that is added, such as BERT's first and second text; 0 where
+    /// tokens have none.
+    public var tokenTypeCount: Int
     /// How the position of a token enters.
     public var positions: Positions
     /// What follows attention in each layer.
@@ -71,6 +76,8 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     ///   - norm: How activations are normalised.
     ///   - normPlacement: Where the norms stand.
     ///   - hasFinalNorm: Whether there is a norm after the last layer; `nil` means if norms stand before the blocks.
+    ///   - hasEmbeddingNorm: Whether there is a norm after the sum of the embeddings.
+    ///   - tokenTypeCount: How many types of tokens there are, each with a vector that is added; 0 is none.
     ///   - positions: How the position of a token enters.
     ///   - feedForward: What follows attention in each layer.
     ///   - hasBiases: Whether linear layers and layer norms have biases.
@@ -84,7 +91,8 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
         modelDimension: Int, layerCount: Int, headCount: Int, keyValueHeadCount: Int? = nil, headDimension: Int? = nil,
         feedForwardDimension: Int? = nil, vocabularySize: Int, contextLength: Int,
         norm: Norm.Kind = .layer(epsilon: 1e-5), normPlacement: TransformerLayer.NormPlacement = .before,
-        hasFinalNorm: Bool? = nil, positions: Positions = .learned, feedForward: FeedForward.Kind = .geluTanh,
+        hasFinalNorm: Bool? = nil, hasEmbeddingNorm: Bool = false, tokenTypeCount: Int = 0,
+        positions: Positions = .learned, feedForward: FeedForward.Kind = .geluTanh,
         hasBiases: Bool = false, isCausal: Bool = true, encoderLayerCount: Int = 0, scalesEmbedding: Bool = false,
         tiesEmbedding: Bool = true, similarity: SimilarityKind = .scaledDot, dropoutRate: Double = 0
     ) {
@@ -99,6 +107,8 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
         self.norm = norm
         self.normPlacement = normPlacement
         self.hasFinalNorm = hasFinalNorm ?? (normPlacement == .before)
+        self.hasEmbeddingNorm = hasEmbeddingNorm
+        self.tokenTypeCount = tokenTypeCount
         self.positions = positions
         self.feedForward = feedForward
         self.hasBiases = hasBiases
@@ -142,6 +152,12 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
             if case .perPair(let divisors) = rotary.scaling, divisors.count != rotary.dimension / 2 {
                 return "There are \(divisors.count) divisors for \(rotary.dimension / 2) rotated pairs."
             }
+        }
+        if !(0...Int(Int32.max) ~= tokenTypeCount) {
+            return "There are \(tokenTypeCount) types of tokens; it must be from 0 to \(Int32.max)."
+        }
+        if hasEncoder && (hasEmbeddingNorm || tokenTypeCount > 0) {
+            return "An encoder–decoder has neither a norm of its embeddings nor types of tokens."
         }
         if !(0..<1 ~= dropoutRate) { return "The dropout rate is \(dropoutRate); it must be from 0 to less than 1." }
         if encoderLayerCount > 0 && !isCausal { return "What stands behind an encoder has to be causal." }

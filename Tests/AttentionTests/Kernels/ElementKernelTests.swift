@@ -223,4 +223,31 @@ import Testing
         kernels.soft_cap(&capped, 5, 2)
         #expect(capped == x.map { 2 * tanh($0 / 2) })
     }
+
+    @Test(arguments: kernelTableNames, [1, 7, 16, 17, 31, 384])
+    func `layer_norm normalises a row, in place too`(table: String, count: Int) throws {
+        let kernel = try #require(try kernelTable(table).layer_norm)
+        var random = SeededGenerator(seed: UInt64(count))
+        // Far from 0, where squares of float32 would cancel.
+        let x = random.floats(count).map { 1000 + $0 }
+        let (weight, bias) = (random.floats(count), random.floats(count))
+        let mean = x.reduce(0.0) { $0 + Double($1) } / Double(count)
+        let variance = x.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / Double(count)
+        let factor = 1 / (variance + 1e-3).squareRoot()
+        for hasBias in [true, false] {
+            var out = x + [guardValue]
+            var statistics = [0.0, 0.0]
+            out.withUnsafeMutableBufferPointer {
+                kernel($0.baseAddress, $0.baseAddress, weight, hasBias ? bias : nil, count, 1e-3, &statistics)
+            }
+            #expect(abs(statistics[0] - mean) < 1e-9 && abs(statistics[1] - factor) < 1e-9 * factor)
+            #expect(out[count] == guardValue)
+            for column in 0..<count {
+                let expected =
+                    (Double(x[column]) - mean) * factor * Double(weight[column])
+                    + (hasBias ? Double(bias[column]) : 0)
+                #expect(abs(Double(out[column]) - expected) < 1e-6 * max(1, abs(expected)))
+            }
+        }
+    }
 }

@@ -1,0 +1,189 @@
+import ArgumentParser
+import Attention
+import Foundation
+import ModelFiles
+import PretrainedModels
+
+/// `attend embed FILE...`: a vector for each line.
+struct EmbedCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "embed",
+        abstract: "Turns texts, a line each, into vectors that are the closer the more they mean the same.",
+        discussion: """
+            Lines of text, from files or standard input, to JSON lines:
+              attend embed sentences.txt
+              printf 'a cat\\na dog\\n' | attend embed
+
+            JSON lines, to a file; called again after an interruption, it goes on where it was:
+              attend embed articles.jsonl --field body --output articles.npy
+              attend embed articles.jsonl --output articles.safetensors --type bfloat16
+
+            Every line has a vector, an empty one too, in the order of the lines.
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "Files of lines; of JSON lines where they end in .jsonl. - or none reads standard input.",
+            valueName: "file"))
+    var files: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "A folder with the model, or a name in the cache; \(TextEmbedder.defaultName) by default.",
+            valueName: "model"))
+    var model: String?
+
+    @Flag(help: "Lines are JSON, whatever the files are called: objects, or strings.")
+    var jsonl = false
+
+    @Option(help: ArgumentHelp("Which member of an object is the text.", valueName: "name"))
+    var field = "text"
+
+    @Option(
+        help: ArgumentHelp(
+            "Write to this file, by its ending .jsonl, .npy or .safetensors, instead of JSON lines to standard output.",
+            valueName: "file"))
+    var output: String?
+
+    @Option(help: "What products multiply: float32, or bfloat16, which is faster and off by some thousandths.")
+    var type: ProductType = .float32
+
+    @Flag(help: "Begin anew where an interrupted run has left a part.")
+    var restart = false
+
+    @Flag(name: .customLong("no-map"), help: "Read the weights instead of mapping them: safe if the file changes.")
+    var isNotMapped = false
+
+    @OptionGroup var common: CommonOptions
+
+    /// What products multiply.
+    enum ProductType: String, CaseIterable, ExpressibleByArgument {
+        case float32, bfloat16
+        var elementType: ElementType { self == .float32 ? .float32 : .bfloat16 }
+    }
+
+    func validate() throws {
+        if let output, EmbeddingOutput.Format(path: output) == nil {
+            throw ValidationError("--output is '\(output)'; it must end in .jsonl, .npy or .safetensors.")
+        }
+        if restart && output == nil { throw ValidationError("--restart says more about --output: give it as well.") }
+        if files.filter({ $0 == "-" }).count > 1 { throw ValidationError("Standard input, -, is read once.") }
+    }
+
+    func run() throws {
+        try reportingFailures {
+            common.apply()
+            do {
+                let folder = try ModelLocator().path(of: model ?? TextEmbedder.defaultName)
+                let embedder = try TextEmbedder(folder: folder, elementType: type.elementType, mapped: !isNotMapped)
+                try embed(with: embedder)
+            } catch let error as PretrainedModelError {
+                throw CommandFailure.failure(error.description)
+            } catch let error as TokenizerError {
+                throw CommandFailure.failure(error.description)
+            }
+        }
+    }
+
+    private func embed(with embedder: TextEmbedder) throws {
+        Interruption.watch()
+        let names = files.isEmpty ? ["-"] : files
+        let writer: any EmbeddingSink
+        var file: EmbeddingOutput?
+        if let output {
+            let settings = "\(embedder.name) \(type.rawValue) \(embedder.tokenizer.fingerprint)"
+            let opened = try EmbeddingOutput(
+                path: output, dimension: embedder.dimension, settings: settings, restart: restart)
+            if opened.keptCount > 0 {
+                StandardError.write("attend: going on after \(opened.keptCount) texts of an interrupted run.\n")
+            }
+            (file, writer) = (opened, opened)
+        } else {
+            writer = StandardOutput()
+        }
+        var progress = ProgressLine()
+        let totalByteCount = Self.byteCount(of: names)
+        var (textCount, readByteCount) = (0, 0)
+        let clock = ContinuousClock()
+        let start = clock.now
+        var batch: [String] = []
+        func flush() throws {
+            let pending = try writer.pending(batch)
+            if !pending.isEmpty {
+                let vectors = try embedder.embeddings(of: Array(pending))
+                try writer.write(Array(pending), vectors.floats, embedder.dimension)
+            }
+            textCount += batch.count
+            batch.removeAll(keepingCapacity: true)
+            if output != nil || isatty(STDOUT_FILENO) == 0 {
+                let rate = Double(textCount) / max(1e-9, (clock.now - start) / .seconds(1))
+                let share = totalByteCount.map { Double(readByteCount) / Double(max(1, $0)) } ?? 0
+                progress.show(share: share, text: "\(textCount) texts, \(Int(rate)) a second")
+            }
+            if Interruption.isRequested {
+                progress.close()
+                StandardError.write("attend: interrupted after \(textCount) texts.\n")
+                if output != nil { StandardError.write("attend: the same call goes on from there.\n") }
+                throw ExitCode(128 + Interruption.signalNumber)
+            }
+        }
+        for name in names {
+            let isJSON = jsonl || name.hasSuffix(".jsonl") || name.hasSuffix(".ndjson")
+            let lines = try LineReader(name)
+            while let line = try lines.next() {
+                readByteCount += line.byteCount
+                batch.append(isJSON ? try text(ofJSON: line, in: name) : line.text)
+                if batch.count == Self.batchLength { try flush() }
+            }
+        }
+        if !batch.isEmpty { try flush() }
+        progress.close()
+        try file?.finish()
+    }
+
+    /// Enough texts that those of one length meet, few enough that standard output is never long silent.
+    private static let batchLength = 512
+
+    /// How much there is to read, where that is known.
+    private static func byteCount(of names: [String]) -> Int? {
+        var total = 0
+        for name in names {
+            guard name != "-", let size = try? FileManager.default.attributesOfItem(atPath: name)[.size] as? Int
+            else { return nil }
+            total += size
+        }
+        return total
+    }
+
+    private func text(ofJSON line: LineReader.Line, in name: String) throws -> String {
+        let place = "line \(line.number) of \(name == "-" ? "standard input" : "'\(name)'")"
+        do {
+            let value = try JSONValue(parsing: Array(line.text.utf8))
+            if let text = value.stringValue ?? value[field]?.stringValue { return text }
+        } catch {
+            throw CommandFailure.failure("\(place) is not JSON: \(error)")
+        }
+        throw CommandFailure.failure(
+            "\(place) is neither a string nor an object with a string '\(field)'. Name another with --field.")
+    }
+}
+
+/// Where vectors go.
+protocol EmbeddingSink {
+    /// Which of the next texts have no vector yet: all but those that an interrupted run did.
+    func pending(_ texts: [String]) throws -> ArraySlice<String>
+    func write(_ texts: [String], _ vectors: [Float], _ dimension: Int) throws
+}
+
+/// JSON lines on standard output.
+private struct StandardOutput: EmbeddingSink {
+    func pending(_ texts: [String]) -> ArraySlice<String> { texts[...] }
+
+    func write(_ texts: [String], _ vectors: [Float], _ dimension: Int) throws {
+        var lines = ""
+        for (index, text) in texts.enumerated() {
+            lines += try EmbeddingOutput.jsonLine(text, vectors[index * dimension..<(index + 1) * dimension])
+        }
+        try writeOutput(lines)
+    }
+}
