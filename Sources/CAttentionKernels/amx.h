@@ -173,6 +173,28 @@ static void product_transposed_bfloat16_by_tiles(float *out, size_t out_stride, 
 
 // MARK: - Attention
 
+/// Adds to the sums in tiles 0 to 3 the products of a tile of rows with four tiles of pairs side by side; strides are in
+/// words.
+INLINE void multiply_four_tiles(const float *rows, size_t row_stride, const float *pairs, size_t pair_stride) {
+    _tile_loadd(4, rows, 4 * row_stride);
+    _tile_loadd(6, pairs, 4 * pair_stride);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, pairs + TILE, 4 * pair_stride);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(6, pairs + 2 * TILE, 4 * pair_stride);
+    _tile_dpbf16ps(2, 4, 6);
+    _tile_loadd(7, pairs + 3 * TILE, 4 * pair_stride);
+    _tile_dpbf16ps(3, 4, 7);
+}
+
+/// Stores tiles 0 to 3 side by side.
+INLINE void store_four_tiles(float *out, size_t stride) {
+    _tile_stored(0, out, 4 * stride);
+    _tile_stored(1, out + TILE, 4 * stride);
+    _tile_stored(2, out + 2 * TILE, 4 * stride);
+    _tile_stored(3, out + 3 * TILE, 4 * stride);
+}
+
 /// averages[r] += Σ_k weights[r][k] · values[k] for the rows of the tiles, over whole tiles of pairs; `width` is a
 /// multiple of TILE.
 INLINE void add_tiles(float *averages, size_t width, const float *weights, size_t weight_stride, const float *values,
@@ -183,22 +205,9 @@ INLINE void add_tiles(float *averages, size_t width, const float *weights, size_
         _tile_loadd(1, averages + c + TILE, 4 * width);
         _tile_loadd(2, averages + c + 2 * TILE, 4 * width);
         _tile_loadd(3, averages + c + 3 * TILE, 4 * width);
-        for (size_t k = 0; k < pairs; k += TILE) {
-            const float *from = values + k * value_stride + c;
-            _tile_loadd(4, weights + k, 4 * weight_stride);
-            _tile_loadd(6, from, 4 * value_stride);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_loadd(7, from + TILE, 4 * value_stride);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(6, from + 2 * TILE, 4 * value_stride);
-            _tile_dpbf16ps(2, 4, 6);
-            _tile_loadd(7, from + 3 * TILE, 4 * value_stride);
-            _tile_dpbf16ps(3, 4, 7);
-        }
-        _tile_stored(0, averages + c, 4 * width);
-        _tile_stored(1, averages + c + TILE, 4 * width);
-        _tile_stored(2, averages + c + 2 * TILE, 4 * width);
-        _tile_stored(3, averages + c + 3 * TILE, 4 * width);
+        for (size_t k = 0; k < pairs; k += TILE)
+            multiply_four_tiles(weights + k, weight_stride, values + k * value_stride + c, value_stride);
+        store_four_tiles(averages + c, width);
     }
     for (; c < width; c += TILE) {
         _tile_loadd(0, averages + c, 4 * width);
@@ -237,27 +246,14 @@ static void add_seen_tiles(float *averages, size_t width, const float *weights, 
 /// The scores of a group of queries, the rows of the tiles, and a panel of keys; `depth` is a multiple of TILE.
 INLINE void score_tiles(const sattn_attention_tile *tile, float *scores, const float *queries, size_t key) {
     const float *panel = tile->panels + key * tile->depth;
-    const size_t width = TILE_VECTORS * LANES, stride = 4 * tile->score_stride;
+    const size_t width = TILE_VECTORS * LANES;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t k = 0; k < tile->depth; k += TILE) {
-        const float *from = panel + k * width;
-        _tile_loadd(4, queries + k, 4 * tile->query_stride);
-        _tile_loadd(6, from, 4 * width);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, from + TILE, 4 * width);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(6, from + 2 * TILE, 4 * width);
-        _tile_dpbf16ps(2, 4, 6);
-        _tile_loadd(7, from + 3 * TILE, 4 * width);
-        _tile_dpbf16ps(3, 4, 7);
-    }
-    _tile_stored(0, scores + key, stride);
-    _tile_stored(1, scores + key + TILE, stride);
-    _tile_stored(2, scores + key + 2 * TILE, stride);
-    _tile_stored(3, scores + key + 3 * TILE, stride);
+    for (size_t k = 0; k < tile->depth; k += TILE)
+        multiply_four_tiles(queries + k, tile->query_stride, panel + k * width, width);
+    store_four_tiles(scores + key, tile->score_stride);
 }
 
 /// `finish_scores` for scores in memory, of up to TILE_ROWS queries.
