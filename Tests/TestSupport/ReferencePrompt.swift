@@ -1,4 +1,3 @@
-internal import Foundation
 internal import ModelFiles
 
 /// What Transformers computes for a prompt, from the weights of SmolLM2's GGUF file.
@@ -26,39 +25,21 @@ package struct ReferencePrompt: Sendable, CustomStringConvertible {
 
     /// All prompts of the folder of reference results, at least one.
     package static func all() throws -> [ReferencePrompt] {
-        let folder = "\(TestEnvironment.conformanceFolder)/smollm2"
-        let names = try FileManager.default.contentsOfDirectory(atPath: folder)
-            .filter { $0.hasPrefix("prompt-") && $0.hasSuffix(".safetensors") }.sorted()
-        guard !names.isEmpty else { throw MissingReference(what: "prompt-*.safetensors in '\(folder)'") }
-        return try names.map { try ReferencePrompt(path: "\(folder)/\($0)", name: $0) }
+        let files = try referenceFiles(in: "smollm2").filter { $0.name.hasPrefix("prompt-") }
+        guard !files.isEmpty else { throw MissingReference(what: "prompt-*.safetensors among the reference results") }
+        return try files.map { try ReferencePrompt(path: $0.path, name: $0.name) }
     }
 
     private init(path: String, name: String) throws {
         let file = try SafetensorsFile(path: path)
-        func elements<Element>(_ tensorName: String, _ type: Element.Type) throws -> [Element] {
-            try file.requireTensor(named: tensorName).data.withUnsafeBytes { bytes in
-                (0..<bytes.count / MemoryLayout<Element>.size).map {
-                    bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Element>.size, as: type)
-                }
-            }
-        }
-        func identifiers(_ tensorName: String) throws -> [Int32] {
-            try elements(tensorName, Int64.self).map { Int32($0) }
-        }
-        guard let text = file.metadataValue("text") else { throw MissingReference(what: "the text in '\(path)'") }
         self.name = name
-        self.text = text
-        tokenIDs = try identifiers("token_ids")
-        lastLogits = try elements("last_logits", Float.self)
-        attentionWeights = try elements("attention_weights", Float.self)
+        text = try file.requireMetadata("text")
+        tokenIDs = try file.tokens(of: "token_ids")
+        lastLogits = try file.elements(of: "last_logits", as: Float.self)
+        attentionWeights = try file.elements(of: "attention_weights", as: Float.self)
         attentionShape = try file.requireTensor(named: "attention_weights").shape
-        greedyIDs = try identifiers("greedy_ids")
-        topIDs = try identifiers("top_ids")
-        topLogits = try elements("top_logits", Float.self)
-    }
-
-    private struct MissingReference: Error, CustomStringConvertible {
-        let what: String
-        var description: String { "There is no \(what)." }
+        greedyIDs = try file.tokens(of: "greedy_ids")
+        topIDs = try file.tokens(of: "top_ids")
+        topLogits = try file.elements(of: "top_logits", as: Float.self)
     }
 }

@@ -1,4 +1,3 @@
-internal import Foundation
 internal import ModelFiles
 
 /// What Transformers computes for a sentence with all-MiniLM-L6-v2.
@@ -18,28 +17,21 @@ package struct ReferenceSentence: Sendable, CustomStringConvertible {
 
     package var description: String { name }
 
-    /// All sentences of the folder of reference results.
+    /// All sentences of the folder of reference results, at least one.
     package static func all() throws -> [ReferenceSentence] {
-        let folder = "\(TestEnvironment.conformanceFolder)/minilm"
-        return try FileManager.default.contentsOfDirectory(atPath: folder)
-            .filter { $0.hasSuffix(".safetensors") }.sorted()
-            .map { try ReferenceSentence(path: "\(folder)/\($0)", name: $0) }
+        try referenceFiles(in: "minilm").map { try ReferenceSentence(path: $0.path, name: $0.name) }
     }
 
     private init(path: String, name: String) throws {
         let file = try SafetensorsFile(path: path)
-        func elements<Element>(_ tensorName: String, _ type: Element.Type) -> [Element] {
-            file.tensor(named: tensorName)?.data.withUnsafeBytes { bytes in
-                (0..<bytes.count / MemoryLayout<Element>.size).map {
-                    bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Element>.size, as: type)
-                }
-            } ?? []
+        func elementsIfThere(_ tensorName: String) throws -> [Float] {
+            file.tensor(named: tensorName) == nil ? [] : try file.elements(of: tensorName, as: Float.self)
         }
         self.name = name
-        text = file.metadataValue("text") ?? ""
-        tokenIDs = elements("token_ids", Int64.self).map { Int32($0) }
-        embedding = elements("embedding", Float.self)
-        lastHiddenStates = elements("last_hidden_state", Float.self)
-        attentionWeights = elements("attention_weights", Float.self)
+        text = try file.requireMetadata("text")
+        tokenIDs = try file.tokens(of: "token_ids")
+        embedding = try file.elements(of: "embedding", as: Float.self)
+        lastHiddenStates = try elementsIfThere("last_hidden_state")
+        attentionWeights = try elementsIfThere("attention_weights")
     }
 }
