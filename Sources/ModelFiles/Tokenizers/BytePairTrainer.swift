@@ -70,7 +70,7 @@ public struct BytePairTrainer: Sendable {
         while let piece = pieces.next() {
             words.add(UnsafeRawBufferPointer(rebasing: text[piece]))
             // Places within the words have 31 bits.
-            guard words.bytes.count <= Self.distinctByteLimit else {
+            guard words.words.bytes.count <= Self.distinctByteLimit else {
                 throw .tooManyDistinctBytes(limit: Self.distinctByteLimit)
             }
         }
@@ -192,12 +192,12 @@ private struct BytePairLearner {
         for (id, byte) in bytes.enumerated() { idOfByte[Int(byte)] = Int32(id) }
         wordCounts = words.counts
 
-        ids = words.bytes.map { idOfByte[Int($0)] }
+        ids = words.words.bytes.map { idOfByte[Int($0)] }
         previous = [Int32](repeating: -1, count: ids.count)
         next = previous
         var wordOfPlace = previous
         for word in 0..<words.count {
-            let range = words.starts[word]..<words.starts[word + 1]
+            let range = words.words.starts[word]..<words.words.starts[word + 1]
             for place in range {
                 wordOfPlace[place] = Int32(word)
                 if place > range.lowerBound { previous[place] = Int32(place - 1) }
