@@ -10,6 +10,11 @@ struct ScalarTable<Value: Hashable & Sendable>: Sendable {
         var seen: [ArraySlice<Value>: UInt16] = [:]
         for start in stride(from: 0, to: all.count, by: 256) {
             let block = all[start..<Swift.min(start + 256, all.count)]
+            // Most blocks are what the one before them is, which is seen sooner than looked up.
+            if let last = blockOfScalar.last, block.elementsEqual(all[start - 256..<start]) {
+                blockOfScalar.append(last)
+                continue
+            }
             if let index = seen[block] {
                 blockOfScalar.append(index)
             } else {
