@@ -8,20 +8,20 @@ import Testing
 @Suite(.serialized) struct `Attention in bfloat16` {
     static let sizes = [
         OperandSizes(
-            batchCount: 1, headCount: 2, keyValueHeadCount: 1, queryCount: 101, keyCount: 531, queryDimension: 6,
+            batchCount: 1, headCount: 2, keyValueHeadCount: 1, queryCount: 41, keyCount: 531, queryDimension: 6,
             keyDimension: 6, valueDimension: 5),
         OperandSizes(queryCount: 17, keyCount: 67, queryDimension: 64, keyDimension: 64, valueDimension: 80),
         OperandSizes(
             headCount: 4, queryCount: 37, keyCount: 64, queryDimension: 2, keyDimension: 2, valueDimension: 33),
         // Whole tiles of AMX, the last with few queries and few keys.
         OperandSizes(
-            headCount: 2, keyValueHeadCount: 1, queryCount: 53, keyCount: 531, queryDimension: 32, keyDimension: 32,
-            valueDimension: 80),
+            batchCount: 1, headCount: 2, keyValueHeadCount: 1, queryCount: 37, keyCount: 531, queryDimension: 32,
+            keyDimension: 32, valueDimension: 80),
     ]
 
     /// The rule: the error of a float32 result, and that of rounding weights and output to bfloat16.
     ///
-    /// Each is half a unit in the last of 8 binary digits. The weights' sum is 1: theirs is at most that of the largest value.
+    /// Each is half a unit in the last of 8 binary digits, 2⁻⁸ of the number at most. The weights' sum is 1: theirs is at most that of the largest value.
     @Test(arguments: MaskKind.allCases)
     func `contract 6: agrees with the reference on the rounded operands`(kind: MaskKind) {
         for sizes in Self.sizes {
@@ -34,7 +34,7 @@ import Testing
                 #expect(actual.output.elementType == .bfloat16)
                 let largestValue = values.doubles.map(abs).max() ?? 0
                 for (number, expected) in zip(actual.output.doubles, reference.output.doubles) {
-                    let tolerance = 0x1p-9 * (largestValue + abs(expected)) + 1e-5
+                    let tolerance = 0x1p-8 * (largestValue + abs(expected)) + 1e-5
                     #expect(abs(number - expected) <= tolerance, "\(number), not \(expected): \(sizes.keyCount) keys")
                 }
                 expectNear(actual.logSumExp, reference.logSumExp?.doubles ?? [], within: 1e-5)
