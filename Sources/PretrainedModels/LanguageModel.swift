@@ -47,17 +47,19 @@ public struct LanguageModel: Sendable {
     /// - Parameters:
     ///   - path: The file, or the folder.
     ///   - arithmetic: What products with quantised weights compute with; see ``Transformer/arithmetic``.
+    ///   - mapped: Whether the weights are mapped, which takes no time; a file that is shortened meanwhile ends the process.
+    ///     Else they are read.
     /// - Throws: `PretrainedModelError` when it is damaged, is of another family or contradicts itself.
     public init(
-        path: String, arithmetic: WeightMatrix.Arithmetic = .int8
+        path: String, arithmetic: WeightMatrix.Arithmetic = .int8, mapped: Bool = true
     ) throws(PretrainedModelError) {
         if ModelFolder.isOne(path) {
-            self = try ModelFolder(path: path).load()
+            self = try ModelFolder(path: path).load(mapped: mapped)
             return
         }
         let file: GGUFFile
         do {
-            file = try GGUFFile(path: path)
+            file = try GGUFFile(path: path, mapped: mapped)
         } catch {
             throw .unreadableFile(error)
         }

@@ -1,6 +1,6 @@
 public import Foundation
 
-/// Finds model files: by path, in a folder, or by name in the user's cache.
+/// Finds models: by path, by repository in the cache of Hugging Face's Python packages, or by name in this package's cache.
 public struct ModelLocator: Sendable {
     /// The model that is used where none is named, and its file.
     public static let defaultModel = (name: "smollm2", fileName: "SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -9,27 +9,34 @@ public struct ModelLocator: Sendable {
 
     /// Where fetched models are: `$XDG_CACHE_HOME/swift-attention/models`, or under `~/.cache`.
     public let modelsFolder: String
+    /// Where Python's packages keep what they fetched.
+    public let huggingFace: HuggingFaceCache
 
-    /// Creates a locator for the user's cache.
+    /// Creates a locator for the user's caches.
     ///
-    /// - Parameter environment: Where `XDG_CACHE_HOME` and `HOME` are looked up.
+    /// - Parameter environment: Where `XDG_CACHE_HOME`, `HOME` and the variables of ``HuggingFaceCache`` are looked up.
     public init(environment: [String: String] = ProcessInfo.processInfo.environment) {
         // The XDG specification says that a relative path is ignored.
         let cache = environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
         modelsFolder = (cache ?? (environment["HOME"] ?? "") + "/.cache") + "/swift-attention/models"
+        huggingFace = HuggingFaceCache(environment: environment)
     }
 
-    /// Returns the path of a model's file.
+    /// Returns the path of a model's file or folder.
     ///
-    /// - Parameter reference: A GGUF file, a folder with one or that training wrote, a name in the cache with or without
-    ///   `.gguf`, or `nil` for the default model.
-    /// - Returns: The path of a file that exists.
+    /// - Parameter reference: A file, or a folder with one, or with a `config.json`; `owner/name`, `owner/name:file` or
+    ///   `owner/name@revision`, looked for in ``huggingFace``; a name in the cache with or without `.gguf`; or `nil` for the
+    ///   default model.
+    /// - Returns: The path of a file or folder that exists.
     /// - Throws: ``PretrainedModelError/notFound(name:tried:fetchCommand:)`` with all that was tried,
     ///   ``PretrainedModelError/ambiguousFolder(path:candidates:)``, or ``PretrainedModelError/emptyName``.
     public func path(of reference: String?) throws(PretrainedModelError) -> String {
         let name = reference ?? Self.defaultModel.name
         if name.isEmpty { throw .emptyName }
         var candidates: [String] = reference.map { [$0] } ?? []
+        if let repository = reference.flatMap(HuggingFaceCache.Reference.init) {
+            candidates.append(huggingFace.path(of: repository))
+        }
         if name == Self.defaultModel.name { candidates.append("\(modelsFolder)/\(Self.defaultModel.fileName)") }
         if reference != nil && !name.hasPrefix("/") {
             candidates += ["\(modelsFolder)/\(name)", "\(modelsFolder)/\(name).gguf"]

@@ -33,8 +33,8 @@ public enum PretrainedModelError: Error, CustomStringConvertible {
         case .notFound(let name, let tried, let fetchCommand):
             let places = tried.map { "  \($0)" }.joined(separator: "\n")
             return "There is no model '\(name)'. Looked for:\n\(places)\n"
-                + "Name a GGUF file or a folder with one, or fetch SmolLM2, from this package's folder, with:\n"
-                + "  \(fetchCommand)"
+                + "Name a model's file or folder, or one that 'attend models list' shows, or fetch SmolLM2 and MiniLM, from "
+                + "this package's folder, with:\n  \(fetchCommand)"
         case .emptyName:
             return "The model's name is empty. Name a GGUF file, a folder with one, or a model in the cache."
         case .ambiguousFolder(let path, let candidates):

@@ -21,6 +21,9 @@ struct Attend: ParsableCommand {
             A vector for each line of a file:
               attend embed sentences.txt --output sentences.npy
 
+            Which models there are, here and in Hugging Face's cache:
+              attend models list
+
             The operator on your own vectors, and on an example that fits the screen:
               attend compute vectors.json --similarity cosine
               attend compute --example
@@ -30,8 +33,8 @@ struct Attend: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, ComputeCommand.self,
-            BenchCommand.self,
+            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, ModelsCommand.self,
+            ComputeCommand.self, BenchCommand.self,
         ],
         defaultSubcommand: ExplainCommand.self)
 

@@ -46,8 +46,7 @@ struct ExplainCommand: ParsableCommand {
     @Option(help: "The word to explain, or #N for the word at position N. The last word if none is named.")
     var target: String?
 
-    @Option(help: ArgumentHelp("A GGUF file, a folder with one, or a name in the cache.", valueName: "model"))
-    var model: String?
+    @OptionGroup var source: ModelOptions
 
     @Option(help: "Only this layer.")
     var layer: Int?
@@ -90,7 +89,7 @@ struct ExplainCommand: ParsableCommand {
             let explanation: Explanation
             var showsHeading = false
             do {
-                let model = try LanguageModel(path: try ModelLocator().path(of: model), arithmetic: .float32)
+                let model = try source.languageModel(arithmetic: .float32)
                 for note in model.notes { StandardError.write("attend: \(note)\n") }
                 explanation = try model.explanation(
                     of: text, target: target.map(Target.word) ?? .last, options: options

@@ -76,7 +76,8 @@ import Testing
             return
         }
         #expect(name == "absent")
-        #expect(tried == ["absent", "\(models)/absent", "\(models)/absent.gguf"])
+        let hub = "\(folder.path)/huggingface/hub/models--absent/snapshots/main"
+        #expect(tried == ["absent", hub, "\(models)/absent", "\(models)/absent.gguf"])
         #expect(command == ModelLocator.fetchCommand)
         for part in tried + [command, "from this package's folder"] {
             #expect(error?.description.contains(part) == true)

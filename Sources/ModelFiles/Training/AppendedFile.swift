@@ -10,10 +10,10 @@
 ///
 /// What was appended is with the system and survives the end of the process, however it comes; `synchronize` waits until
 /// the disk has it.
-final class AppendedFile {
-    let path: String
+package final class AppendedFile {
+    package let path: String
     private let descriptor: CInt
-    private(set) var count: Int
+    package private(set) var count: Int
 
     /// Opens a file for appending after its first `count` bytes; what follows them is cut off.
     ///
@@ -22,7 +22,7 @@ final class AppendedFile {
     ///   - count: How many bytes to keep.
     ///   - isNew: Whether it is an error that there is such a file.
     /// - Throws: `FileError` when the system refuses.
-    init(_ path: String, keeping count: Int, isNew: Bool = false) throws(FileError) {
+    package init(_ path: String, keeping count: Int, isNew: Bool = false) throws(FileError) {
         if path.utf8.contains(0) { throw FileError(path: path, problem: .zeroByteInPath) }
         descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (isNew ? O_EXCL : 0), 0o666)
         guard descriptor >= 0 else {
@@ -40,7 +40,7 @@ final class AppendedFile {
     }
 
     /// Appends a record; if there is no room for all of it, none of it stays.
-    func append(_ record: [UInt8]) throws(FileError) {
+    package func append(_ record: [UInt8]) throws(FileError) {
         var written = 0
         while written < record.count {
             let result = record[written...].withUnsafeBytes {
@@ -58,7 +58,7 @@ final class AppendedFile {
     }
 
     /// Waits until the disk has all records.
-    func synchronize() throws(FileError) {
+    package func synchronize() throws(FileError) {
         guard fsync(descriptor) == 0 else { throw FileError(path, "write", code: errno, byteCount: count) }
     }
 }

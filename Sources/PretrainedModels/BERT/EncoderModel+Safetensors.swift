@@ -7,6 +7,9 @@ internal import SequenceModels
 // rows and those before it are left out here: Liu et al., "RoBERTa", 2019 (arXiv:1907.11692).
 
 extension EncoderModel {
+    /// What `model_type` may be.
+    static var families: [String] { BERTDescription.families.map(\.0) }
+
     /// Loads a model from a folder with `config.json` and `model.safetensors`, or several files and their index.
     ///
     /// The matrices stay in the mapped file.
@@ -104,14 +107,15 @@ private struct BERTDescription {
         return name.hasSuffix(".beta") ? "\(name.dropLast(5)).bias" : name
     }
 
+    static let families: [(String, Family)] = [
+        ("bert", .bert), ("roberta", .roberta), ("xlm-roberta", .roberta), ("camembert", .roberta),
+    ]
+
     init(_ file: ConfigurationFile) throws(PretrainedModelError) {
-        let families: [(String, Family)] = [
-            ("bert", .bert), ("roberta", .roberta), ("xlm-roberta", .roberta), ("camembert", .roberta),
-        ]
         let type = try file.string("model_type", default: "bert")
-        guard let family = families.first(where: { $0.0 == type })?.1 else {
+        guard let family = Self.families.first(where: { $0.0 == type })?.1 else {
             throw .unsupportedArchitecture(
-                path: file.path, architecture: String(type.prefix(80)), supported: families.map(\.0))
+                path: file.path, architecture: String(type.prefix(80)), supported: Self.families.map(\.0))
         }
         let _: Void = try file.choice("position_embedding_type", [("absolute", ())], default: "absolute")
         for key in ["is_decoder", "add_cross_attention"] where try file.flag(key, default: false) {

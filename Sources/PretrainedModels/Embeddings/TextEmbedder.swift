@@ -173,7 +173,7 @@ public struct TextEmbedder: Sendable {
 }
 
 /// What `modules.json` says, and the files beside it.
-private struct SentenceModules {
+struct SentenceModules {
     let folder: String
     /// Where the model and its tokenizer are.
     let encoderPath: String

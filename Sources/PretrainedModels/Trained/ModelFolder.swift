@@ -18,8 +18,8 @@ struct ModelFolder {
     }
 
     /// Loads the model: what training ended with, or where it has not ended, its newest whole checkpoint.
-    func load() throws(PretrainedModelError) -> LanguageModel {
-        let (parameters, notes) = try parameters()
+    func load(mapped: Bool = true) throws(PretrainedModelError) -> LanguageModel {
+        let (parameters, notes) = try parameters(mapped: mapped)
         let description = try readDescription(parameterByteCount: parameters.file.count)
         let tokenizer = try readTokenizer()
         guard tokenizer.vocabularySize == description.configuration.vocabularySize else {
@@ -61,10 +61,10 @@ struct ModelFolder {
     }
 
     /// The parameters, and what to tell of checkpoints that were skipped.
-    private func parameters() throws(PretrainedModelError) -> (SafetensorsFile, notes: [String]) {
+    func parameters(mapped: Bool) throws(PretrainedModelError) -> (SafetensorsFile, notes: [String]) {
         if FileManager.default.fileExists(atPath: parametersPath) {
             do {
-                return (try SafetensorsFile(path: parametersPath), [])
+                return (try SafetensorsFile(path: parametersPath, mapped: mapped), [])
             } catch {
                 throw .unreadableTensors(error)
             }

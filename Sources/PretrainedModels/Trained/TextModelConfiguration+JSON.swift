@@ -9,6 +9,9 @@ struct ModelDescription: Hashable {
     private static let format = "swift-attention"
     private static let version: Int64 = 1
 
+    /// Whether a configuration is of a model that was trained here.
+    static func isOne(_ json: JSONValue) -> Bool { json["format"]?.stringValue == format }
+
     var configuration: TextModelConfiguration
     var prompting: LanguageModel.Prompting
 

@@ -27,11 +27,7 @@ struct EmbedCommand: ParsableCommand {
             valueName: "file"))
     var files: [String] = []
 
-    @Option(
-        help: ArgumentHelp(
-            "A folder with the model, or a name in the cache; \(TextEmbedder.defaultName) by default.",
-            valueName: "model"))
-    var model: String?
+    @OptionGroup var source: ModelOptions
 
     @Flag(help: "Lines are JSON, whatever the files are called: objects, or strings.")
     var jsonl = false
@@ -50,9 +46,6 @@ struct EmbedCommand: ParsableCommand {
 
     @Flag(help: "Begin anew where an interrupted run has left a part.")
     var restart = false
-
-    @Flag(name: .customLong("no-map"), help: "Read the weights instead of mapping them: safe if the file changes.")
-    var isNotMapped = false
 
     @OptionGroup var common: CommonOptions
 
@@ -74,9 +67,7 @@ struct EmbedCommand: ParsableCommand {
         try reportingFailures {
             common.apply()
             do {
-                let folder = try ModelLocator().path(of: model ?? TextEmbedder.defaultName)
-                let embedder = try TextEmbedder(folder: folder, elementType: type.elementType, mapped: !isNotMapped)
-                try embed(with: embedder)
+                try embed(with: try source.embedder(elementType: type.elementType))
             } catch let error as PretrainedModelError {
                 throw CommandFailure.failure(error.description)
             } catch let error as TokenizerError {
