@@ -79,31 +79,24 @@ struct ContinuedLines {
         return try JSONValue.object(line).serialized() + [UInt8(ascii: "\n")]
     }
 
-    /// Returns how many whole lines an earlier run left, and their bytes.
+    /// Returns how many whole lines an earlier run left, and their bytes; what follows the last line end is torn.
     private func keptLines(of path: String, prompts: [String]) throws -> (count: Int, byteCount: Int) {
         guard FileManager.default.fileExists(atPath: path) else { return (0, 0) }
-        let reader = try LineReader(path)
-        var kept = (count: 0, byteCount: 0)
-        let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
-        while let line = try reader.next() {
-            // The last may be torn: one without its end is written again.
-            if kept.byteCount + line.byteCount == size, !endsInNewline(path) { break }
-            guard kept.count < prompts.count,
-                try JSONValue(parsing: Array(line.text.utf8))["prompt"] == .string(prompts[kept.count])
-            else {
-                throw CommandFailure.failure(
-                    "'\(path)' was begun with other prompts: line \(line.number) differs. Write to another file.")
+        let file = try MappedFile(reading: path)
+        return try file.withUnsafeBytes { bytes in
+            var kept = (count: 0, byteCount: 0)
+            while let end = bytes[kept.byteCount...].firstIndex(of: UInt8(ascii: "\n")) {
+                let line = Array(bytes[kept.byteCount..<end])
+                guard kept.count < prompts.count,
+                    (try? JSONValue(parsing: line))?["prompt"] == .string(prompts[kept.count])
+                else {
+                    throw CommandFailure.failure(
+                        "'\(path)' was begun with other prompts: line \(kept.count + 1) differs. Write to another file."
+                    )
+                }
+                kept = (kept.count + 1, end + 1)
             }
-            kept = (kept.count + 1, kept.byteCount + line.byteCount)
+            return kept
         }
-        return kept
-    }
-
-    private func endsInNewline(_ path: String) -> Bool {
-        guard let handle = FileHandle(forReadingAtPath: path), let end = try? handle.seekToEnd(), end > 0 else {
-            return false
-        }
-        try? handle.seek(toOffset: end - 1)
-        return (try? handle.read(upToCount: 1)) == Data([UInt8(ascii: "\n")])
     }
 }

@@ -98,18 +98,19 @@ import Testing
     @Test func `continues the lines of a file, and goes on after an interruption`() throws {
         let prompts = "\(command.folder)/prompts.txt"
         let output = "\(command.folder)/texts.jsonl"
-        let lines = (0..<70).map { "hello \($0)" }
+        let lines = (0..<40).map { "hello \($0)" }
         try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: URL(fileURLWithPath: prompts))
-        let call = ["generate", "--model", "tiny", "--prompts", prompts, "--output", output, "--count", "6"]
+        let call = ["generate", "--model", "tiny", "--prompts", prompts, "--output", output, "--count", "3"]
         #expect(try command.run(call, environment: environment).status == 0)
         let whole = try Data(contentsOf: URL(fileURLWithPath: output))
         let records = try String(decoding: whole, as: UTF8.self).split(separator: "\n").map {
             try JSONValue(parsing: Array($0.utf8))
         }
         #expect(records.compactMap { $0["prompt"]?.stringValue } == lines)
-        #expect(Set(records.compactMap { $0["continuation"]?.stringValue }).count > 30)
+        #expect(Set(records.compactMap { $0["continuation"]?.stringValue }).count > 20)
         // Whatever part of it an interrupted run left, the next ends in the same bytes.
-        for kept in [0, 1, 17, whole.count / 2, whole.count - 1, whole.count] {
+        let inCharacter = try #require(whole.indices.first { whole[$0] >= 0xC0 }) + 1
+        for kept in [0, 17, inCharacter, whole.count - 1] {
             try whole.prefix(kept).write(to: URL(fileURLWithPath: output))
             let result = try command.run(call, environment: environment)
             #expect(result.status == 0, "\(result.error)")
