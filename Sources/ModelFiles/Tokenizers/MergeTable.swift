@@ -6,13 +6,13 @@ struct MergeTable: Sendable {
         let id: Int32
     }
 
-    private struct Slot {
+    fileprivate struct Slot {
         var pair: UInt64
         var merge: Merge
     }
 
     /// No pair of IDs is this, since IDs are not negative.
-    private static let free = UInt64.max
+    fileprivate static let free = UInt64.max
 
     /// Open addressing with linear probing.
     private var slots: [Slot]
@@ -47,6 +47,37 @@ struct MergeTable: Sendable {
         return slot.pair == pair ? slot.merge : nil
     }
 
+    /// The table's slots at one place, for a piece's many look-ups.
+    struct Lookup {
+        // Safe: valid within `withLookup` alone; a slot's index is below the number of slots, a power of two.
+        fileprivate let slots: UnsafePointer<Slot>
+        fileprivate let mask: Int
+        fileprivate let shift: UInt64
+        fileprivate let multiplier: UInt64
+
+        /// Returns the merge of two tokens, or `nil` when they do not merge.
+        @inline(__always)
+        subscript(left: Int32, right: Int32) -> Merge? {
+            let pair = MergeTable.pair(left, right)
+            var index = Int(truncatingIfNeeded: (pair &* multiplier) >> shift)
+            while true {
+                if slots[index].pair == pair { return slots[index].merge }
+                if slots[index].pair == MergeTable.free { return nil }
+                index = (index &+ 1) & mask
+            }
+        }
+    }
+
+    /// Calls `body` with the slots.
+    @inline(__always)
+    func withLookup<Result>(_ body: (Lookup) -> Result) -> Result? {
+        slots.withUnsafeBufferPointer { slots in
+            slots.baseAddress.map {
+                body(Lookup(slots: $0, mask: slots.count - 1, shift: shift, multiplier: multiplier))
+            }
+        }
+    }
+
     /// All merges, the lowest rank first.
     var inOrder: [(left: Int32, right: Int32, merge: Merge)] {
         slots.filter { $0.pair != Self.free }.sorted { $0.merge.rank < $1.merge.rank }.map { slot in
@@ -54,7 +85,7 @@ struct MergeTable: Sendable {
         }
     }
 
-    private static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
+    fileprivate static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
     }
 

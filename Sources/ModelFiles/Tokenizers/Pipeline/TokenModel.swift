@@ -44,7 +44,7 @@ enum TokenModel: Sendable {
     }
 
     /// Memory that models use again.
-    struct Scratch {
+    struct Scratch: ~Copyable {
         var merger = BytePairMerger()
         var lattice: [UnigramModel.Node] = []
     }
@@ -132,6 +132,11 @@ struct BytePairModel: Sendable {
             }
         }
         merger.removeAll()
+        if case .bytes(let ids) = alphabet, Self.append(piece, ids, to: &merger) {
+            merger.merge(by: merges) { tokens.append($0, $1.lowerBound, $1.upperBound) }
+            return
+        }
+        merger.removeAll()
         // What comes before a known token is unknown: one token of so many bytes.
         var unknown: Range<Int>?
         var offset = 0
@@ -160,6 +165,21 @@ struct BytePairModel: Sendable {
         }
         flush(&unknown, &merger)
         merger.merge(by: merges) { tokens.append($0, $1.lowerBound, $1.upperBound) }
+    }
+
+    /// Appends a token for each byte, and returns whether each has one.
+    @inline(__always)
+    private static func append(
+        _ piece: UnsafeRawBufferPointer, _ ids: [Int32], to merger: inout BytePairMerger
+    ) -> Bool {
+        ids.withUnsafeBufferPointer { ids in
+            for offset in 0..<piece.count {
+                let id = ids[Int(piece[offset])]
+                if id < 0 { return false }
+                merger.append(id, offset..<offset + 1)
+            }
+            return true
+        }
     }
 
     private func flush(_ unknown: inout Range<Int>?, _ merger: inout BytePairMerger) {
