@@ -249,20 +249,24 @@ struct PipelineReader {
     private struct ModelVocabulary {
         var texts: [[UInt8]?]
         var table: TokenTable
-        /// The texts that text may become: all but those of special tokens, which are found before the model sees it, or
-        /// where the caller allows none, not at all.
-        var plainTexts: [[UInt8]?]
-        var plainTable: TokenTable
+        /// The texts that text may become.
+        ///
+        /// All but those of special tokens, which are found before the model sees a text, or where the caller allows none,
+        /// not at all. The token for what is unknown is no such token.
+        private(set) var plainTexts: [[UInt8]?]
+        private(set) var plainTable: TokenTable
 
-        init(_ texts: [[UInt8]?], special: Set<[UInt8]>) throws {
+        init(_ texts: [[UInt8]?]) throws {
             guard !texts.isEmpty else { throw TokenizerError.emptyVocabulary }
             self.texts = texts
             table = TokenTable(texts)
-            plainTexts = texts
-            for text in special {
-                let id = table.id(of: text)
-                if id >= 0 { plainTexts[Int(id)] = nil }
-            }
+            (plainTexts, plainTable) = (texts, table)
+        }
+
+        mutating func hide(_ special: [[UInt8]], but unknownID: Int32?) {
+            let ids = special.map { table.id(of: $0) }.filter { $0 >= 0 && $0 != unknownID }
+            guard !ids.isEmpty else { return }
+            for id in ids { plainTexts[Int(id)] = nil }
             plainTable = TokenTable(plainTexts)
         }
 
@@ -293,8 +297,9 @@ struct PipelineReader {
         switch type {
         case "BPE": model = try bytePair(component, isByteLevel: isByteLevel)
         case "WordPiece":
-            let vocabulary = try self.vocabulary(component)
+            var vocabulary = try self.vocabulary(component)
             let unknown = try self.unknown(component, vocabulary)
+            vocabulary.hide(specialTexts, but: unknown)
             let prefix = try component.string("continuing_subword_prefix", default: "##")
             let maximum = try component.integer("max_input_chars_per_word", default: 100, in: 0...Int64(Int32.max))
             model = Model(
@@ -304,8 +309,9 @@ struct PipelineReader {
                         maximumCharacterCount: maximum)),
                 vocabulary: vocabulary, unknownID: unknown)
         case "WordLevel":
-            let vocabulary = try self.vocabulary(component)
+            var vocabulary = try self.vocabulary(component)
             let unknown = try self.unknown(component, vocabulary)
+            vocabulary.hide(specialTexts, but: unknown)
             model = Model(
                 model: .wordLevel(WordLevelModel(keys: vocabulary.plainTable, unknownID: unknown)),
                 vocabulary: vocabulary, unknownID: unknown)
@@ -332,7 +338,7 @@ struct PipelineReader {
             guard texts[Int(id)] == nil else { throw malformed }
             texts[Int(id)] = Array(text.utf8)
         }
-        return try ModelVocabulary(texts, special: specialTexts)
+        return try ModelVocabulary(texts)
     }
 
     private func unknown(_ component: Component, _ vocabulary: ModelVocabulary) throws -> Int32 {
@@ -353,12 +359,13 @@ struct PipelineReader {
             texts.append(Array(text.utf8))
             scores.append(score)
         }
-        let vocabulary = try ModelVocabulary(texts, special: specialTexts)
+        var vocabulary = try ModelVocabulary(texts)
         var unknown: Int32?
         if component["unk_id"] != nil {
             unknown = Int32(
                 truncatingIfNeeded: try component.integer("unk_id", default: 0, in: 0...Int64(texts.count - 1)))
         }
+        vocabulary.hide(specialTexts, but: unknown)
         let fallback = try component.flag("byte_fallback", default: false) ? vocabulary.byteFallback : nil
         return Model(
             model: .unigram(
@@ -370,7 +377,7 @@ struct PipelineReader {
         if let dropout = component["dropout"], dropout.doubleValue != 0 {
             throw Problem.unsupported(field: "model.dropout", value: "set")
         }
-        let vocabulary = try self.vocabulary(component)
+        var vocabulary = try self.vocabulary(component)
         let prefix = Array(try component.string("continuing_subword_prefix", default: "").utf8)
         let suffix = Array(try component.string("end_of_word_suffix", default: "").utf8)
         if isByteLevel, !(prefix.isEmpty && suffix.isEmpty) {
@@ -378,6 +385,7 @@ struct PipelineReader {
                 field: "model.end_of_word_suffix", value: "set behind the pre-tokenizer ByteLevel")
         }
         let unknown = component["unk_token"] == nil ? nil : try self.unknown(component, vocabulary)
+        vocabulary.hide(specialTexts, but: unknown)
         var keys = vocabulary.plainTable
         if isByteLevel {
             // Texts outside the alphabet stand in no piece.
@@ -443,12 +451,9 @@ struct PipelineReader {
     // MARK: - Added tokens
 
     /// The texts of special tokens.
-    private var specialTexts: Set<[UInt8]> {
-        let tokens = json["added_tokens"]?.arrayValue ?? []
-        return Set(
-            tokens.filter { $0["special"] == .boolean(true) }.compactMap { token in
-                token["content"]?.stringValue.map { Array($0.utf8) }
-            })
+    private var specialTexts: [[UInt8]] {
+        (json["added_tokens"]?.arrayValue ?? []).filter { $0["special"] == .boolean(true) }
+            .compactMap { $0["content"]?.stringValue.map { Array($0.utf8) } }
     }
 
     private func addedTokens(_ value: JSONValue?, _ vocabulary: ModelVocabulary) throws -> [AddedTokens.Token] {
