@@ -18,6 +18,9 @@ let package = Package(
         // What `attend bench` and the package in Benchmarks time.
         .library(name: "Workloads", targets: ["Workloads"]),
         .library(name: "AttentionInspection", targets: ["AttentionInspection"]),
+        // What the package in Fuzzing feeds with bytes.
+        .library(name: "FileFuzzing", targets: ["FileFuzzing"]),
+        .library(name: "ModelFuzzing", targets: ["ModelFuzzing"]),
         .executable(name: "attend", targets: ["attend"]),
     ],
     dependencies: [
@@ -60,7 +63,14 @@ let package = Package(
             name: "AttentionTests", dependencies: ["Attention", "CAttentionKernels", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ModelFilesTests", dependencies: ["ModelFiles", "TestSupport"], swiftSettings: strict),
+            name: "ModelFilesTests", dependencies: ["ModelFiles", "FileFuzzing", "TestSupport"], swiftSettings: strict),
+        .target(
+            name: "FileFuzzing", dependencies: ["ModelFiles"], path: "Tests/FileFuzzing", swiftSettings: strict),
+        .target(
+            name: "ModelFuzzing",
+            dependencies: [
+                "PretrainedModels", "SequenceModels", "ModelFiles", "FileFuzzing", "Attention", "TestSupport",
+            ], path: "Tests/ModelFuzzing", swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["Attention", "ModelFiles"], path: "Tests/TestSupport",
             swiftSettings: strict),
@@ -69,7 +79,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "PretrainedModelsTests",
-            dependencies: ["PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport"],
+            dependencies: [
+                "PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "ModelFuzzing", "FileFuzzing",
+                "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "AttentionInspectionTests",
@@ -79,7 +92,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "WorkloadsTests", dependencies: ["Workloads"], swiftSettings: strict),
         .testTarget(
-            name: "attendTests", dependencies: ["attend", "Attention", "ModelFiles", "TestSupport"],
+            name: "attendTests", dependencies: ["attend", "Attention", "ModelFiles", "FileFuzzing", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "ReadmeTests",

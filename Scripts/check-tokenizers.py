@@ -329,10 +329,18 @@ def report(name, what, differing, total):
 def check(name, tokenizer, sample, all_lines):
     tokenizer.save(WORK + "/tokenizer.json")
     failures = 0
+    # Where text may make no special tokens, that package's models still find those of their own vocabulary in it. Here none
+    # is made, so that such texts are left out.
+    tokenizer.encode_special_tokens = True
+    model = json.loads(tokenizer.to_str())["model"]
+    special = {id for id, token in tokenizer.get_added_tokens_decoder().items()
+               if token.special and token.content != model.get("unk_token") and id != model.get("unk_id")}
+    encodings = tokenizer.encode_batch_fast(sample, add_special_tokens=False)
+    without = [text for text, encoding in zip(sample, encodings) if special.isdisjoint(encoding.ids)]
     # Text can make no special tokens, and where it is allowed to it does.
     half = len(sample) // 4
     for what, part, options, plain in [
-        ("plain", sample[half:], [], True), ("special tokens", sample[:half], ["--special"], False)
+        ("plain", without[half:], [], True), ("special tokens", sample[:half], ["--special"], False)
     ]:
         tokenizer.encode_special_tokens = plain
         wanted = [" ".join(map(str, encoding.ids)) for encoding in tokenizer.encode_batch_fast(part, add_special_tokens=False)]
@@ -341,7 +349,7 @@ def check(name, tokenizer, sample, all_lines):
         if differing:
             report(name, what, differing, len(part))
             failures += len(differing)
-    few = sample[: len(sample) // 20]
+    few = without[: len(sample) // 20]
     tokenizer.encode_special_tokens = True
     encodings = tokenizer.encode_batch(few, add_special_tokens=False)
     if name == "all-MiniLM-L6-v2":

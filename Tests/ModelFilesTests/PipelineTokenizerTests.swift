@@ -1,3 +1,4 @@
+import FileFuzzing
 import TestSupport
 import Testing
 
@@ -205,7 +206,7 @@ private func problem(
             let text = (0..<Int.random(in: 0..<9, using: &generator)).map { _ in
                 parts.randomElement(using: &generator) ?? ""
             }.joined()
-            Array(text.utf8).withUnsafeBytes(TokenizerFuzzing.encode)
+            TokenizerChecks.check(tokenizer, Array(text.utf8))
             for recognizing in [false, true] {
                 let ids = try tokenizer.encode(text, recognizingSpecialTokens: recognizing)
                 #expect(try tokenizer.spans(of: text, recognizingSpecialTokens: recognizing).map(\.id) == ids)
@@ -354,7 +355,7 @@ private func problem(
         var generator = SeededGenerator(seed: 11)
         let whole = Array(sample.json.utf8)
         for _ in 0..<500 {
-            generator.mutation(of: whole, in: 0..<whole.count).withUnsafeBytes(TokenizerFuzzing.readFile)
+            generator.mutation(of: whole, in: 0..<whole.count).withUnsafeBytes(TokenizerChecks.readFile)
         }
     }
 

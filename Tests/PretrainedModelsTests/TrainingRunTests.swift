@@ -448,6 +448,13 @@ private func failure(_ body: () throws -> Void) -> TrainingRunError? {
         }
     }
 
+    @Test func `a batch that could not be held is refused`() throws {
+        var request = try folder.request(.gru)
+        (request.batchSize, request.contextLength) = (1 << 16, 1 << 20)
+        let error = failure { _ = try folder.run(request) }
+        #expect(error?.description.contains("beyond 2^26") == true)
+    }
+
     // MARK: - Corpora
 
     /// A corpus, or a wish, that cannot be.

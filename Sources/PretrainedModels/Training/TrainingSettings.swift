@@ -197,7 +197,7 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
     }
 
     /// Which model, once the tokenizer says how many tokens there are.
-    func configuration(vocabularySize: Int) -> TextModelConfiguration {
+    package func configuration(vocabularySize: Int) -> TextModelConfiguration {
         TextModelConfiguration(
             architecture, vocabularySize: vocabularySize, width: width, layerCount: layerCount,
             contextLength: contextLength, headCount: headCount, attention: attention, similarity: similarity,
@@ -254,7 +254,7 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
     }
 
     /// Returns what is wrong with the numbers, or `nil`: a `run.json` may say anything.
-    var problem: String? {
+    package var problem: String? {
         if batchSize < 1 || batchSize > 1 << 16 { return "the batch is \(batchSize); it must be from 1 to 65536" }
         if accumulation < 1 || accumulation > 1 << 16 {
             return "\(accumulation) batches are accumulated; it must be from 1 to 65536"
@@ -275,6 +275,11 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         }
         if !(0..<1 ~= dropoutRate) { return "the dropout is \(dropoutRate); it must be from 0 to less than 1" }
         if validationInterval < 1 || checkpointInterval < 1 { return "an interval is less than 1 step" }
-        return configuration(vocabularySize: 2).problem
+        if let problem = configuration(vocabularySize: 2).problem { return problem }
+        // Both are bounded, so that this fits.
+        if batchSize * contextLength > 1 << 26 {
+            return "a batch of \(batchSize) times \(contextLength) tokens is beyond 2^26"
+        }
+        return nil
     }
 }

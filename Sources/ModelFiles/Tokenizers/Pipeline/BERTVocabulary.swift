@@ -1,7 +1,7 @@
 /// BERT's first way to store a tokenizer: `vocab.txt`, a token in each line, with settings in `tokenizer_config.json`.
-enum BERTVocabulary {
+package enum BERTVocabulary {
     /// Builds the tokenizer, by the defaults of BERT where the configuration is silent or absent.
-    static func tokenizer(
+    package static func tokenizer(
         _ file: MappedFile, configuration: JSONValue?
     ) throws(TokenizerFileError) -> any TextTokenizer {
         func failure(_ problem: TokenizerFileError.Problem) -> TokenizerFileError {

@@ -249,17 +249,31 @@ struct PipelineReader {
     private struct ModelVocabulary {
         var texts: [[UInt8]?]
         var table: TokenTable
+        /// The texts that text may become.
+        ///
+        /// All but those of special tokens, which are found before the model sees a text, or where the caller allows none,
+        /// not at all. The token for what is unknown is no such token.
+        private(set) var plainTexts: [[UInt8]?]
+        private(set) var plainTable: TokenTable
 
         init(_ texts: [[UInt8]?]) throws {
             guard !texts.isEmpty else { throw TokenizerError.emptyVocabulary }
             self.texts = texts
             table = TokenTable(texts)
+            (plainTexts, plainTable) = (texts, table)
+        }
+
+        mutating func hide(_ special: [[UInt8]], but unknownID: Int32?) {
+            let ids = special.map { table.id(of: $0) }.filter { $0 >= 0 && $0 != unknownID }
+            guard !ids.isEmpty else { return }
+            for id in ids { plainTexts[Int(id)] = nil }
+            plainTable = TokenTable(plainTexts)
         }
 
         var byteFallback: [Int32] {
             (0...0xFF).map { (byte: UInt8) in
                 let digits = String(byte, radix: 16, uppercase: true)
-                return table.id(of: "<0x\(digits.utf8.count < 2 ? "0" : "")\(digits)>".utf8)
+                return plainTable.id(of: "<0x\(digits.utf8.count < 2 ? "0" : "")\(digits)>".utf8)
             }
         }
     }
@@ -283,22 +297,24 @@ struct PipelineReader {
         switch type {
         case "BPE": model = try bytePair(component, isByteLevel: isByteLevel)
         case "WordPiece":
-            let vocabulary = try self.vocabulary(component)
+            var vocabulary = try self.vocabulary(component)
             let unknown = try self.unknown(component, vocabulary)
+            vocabulary.hide(specialTexts, but: unknown)
             let prefix = try component.string("continuing_subword_prefix", default: "##")
             let maximum = try component.integer("max_input_chars_per_word", default: 100, in: 0...Int64(Int32.max))
             model = Model(
                 model: .wordPiece(
                     WordPieceModel(
-                        keys: vocabulary.table, prefix: Array(prefix.utf8), unknownID: unknown,
+                        keys: vocabulary.plainTable, prefix: Array(prefix.utf8), unknownID: unknown,
                         maximumCharacterCount: maximum)),
                 vocabulary: vocabulary, unknownID: unknown)
         case "WordLevel":
-            let vocabulary = try self.vocabulary(component)
+            var vocabulary = try self.vocabulary(component)
             let unknown = try self.unknown(component, vocabulary)
+            vocabulary.hide(specialTexts, but: unknown)
             model = Model(
-                model: .wordLevel(WordLevelModel(keys: vocabulary.table, unknownID: unknown)), vocabulary: vocabulary,
-                unknownID: unknown)
+                model: .wordLevel(WordLevelModel(keys: vocabulary.plainTable, unknownID: unknown)),
+                vocabulary: vocabulary, unknownID: unknown)
         case "Unigram": model = try unigram(component)
         default: throw Problem.unsupported(field: "model.type", value: type)
         }
@@ -343,16 +359,17 @@ struct PipelineReader {
             texts.append(Array(text.utf8))
             scores.append(score)
         }
-        let vocabulary = try ModelVocabulary(texts)
+        var vocabulary = try ModelVocabulary(texts)
         var unknown: Int32?
         if component["unk_id"] != nil {
             unknown = Int32(
                 truncatingIfNeeded: try component.integer("unk_id", default: 0, in: 0...Int64(texts.count - 1)))
         }
+        vocabulary.hide(specialTexts, but: unknown)
         let fallback = try component.flag("byte_fallback", default: false) ? vocabulary.byteFallback : nil
         return Model(
             model: .unigram(
-                UnigramModel(keys: vocabulary.table, scores: scores, unknownID: unknown, byteFallback: fallback)),
+                UnigramModel(keys: vocabulary.plainTable, scores: scores, unknownID: unknown, byteFallback: fallback)),
             vocabulary: vocabulary, unknownID: unknown)
     }
 
@@ -360,7 +377,7 @@ struct PipelineReader {
         if let dropout = component["dropout"], dropout.doubleValue != 0 {
             throw Problem.unsupported(field: "model.dropout", value: "set")
         }
-        let vocabulary = try self.vocabulary(component)
+        var vocabulary = try self.vocabulary(component)
         let prefix = Array(try component.string("continuing_subword_prefix", default: "").utf8)
         let suffix = Array(try component.string("end_of_word_suffix", default: "").utf8)
         if isByteLevel, !(prefix.isEmpty && suffix.isEmpty) {
@@ -368,11 +385,12 @@ struct PipelineReader {
                 field: "model.end_of_word_suffix", value: "set behind the pre-tokenizer ByteLevel")
         }
         let unknown = component["unk_token"] == nil ? nil : try self.unknown(component, vocabulary)
-        var keys = vocabulary.table
+        vocabulary.hide(specialTexts, but: unknown)
+        var keys = vocabulary.plainTable
         if isByteLevel {
             // Texts outside the alphabet stand in no piece.
             keys = TokenTable(
-                vocabulary.texts.map { text in
+                vocabulary.plainTexts.map { text in
                     var bytes: [UInt8] = []
                     let isDecoded = text?.withUnsafeBytes { ByteAlphabet.decode($0, into: &bytes) } ?? false
                     return isDecoded ? bytes : nil
@@ -386,7 +404,7 @@ struct PipelineReader {
         return Model(
             model: .bytePair(
                 BytePairModel(
-                    keys: keys, merges: try merges(component, vocabulary.table, prefix), alphabet: alphabet,
+                    keys: keys, merges: try merges(component, vocabulary, prefix), alphabet: alphabet,
                     unknownID: unknown, fusesUnknown: try component.flag("fuse_unk", default: false),
                     byteFallback: try component.flag("byte_fallback", default: false) ? vocabulary.byteFallback : nil,
                     ignoresMerges: try component.flag("ignore_merges", default: false), prefix: prefix,
@@ -394,7 +412,9 @@ struct PipelineReader {
             vocabulary: vocabulary, unknownID: unknown)
     }
 
-    private func merges(_ component: Component, _ table: TokenTable, _ prefix: [UInt8]) throws -> MergeTable {
+    private func merges(
+        _ component: Component, _ vocabulary: ModelVocabulary, _ prefix: [UInt8]
+    ) throws -> MergeTable {
         guard let lines = component["merges"]?.arrayValue, lines.count <= Int32.max else {
             throw Problem.malformed(field: "model.merges", wanted: "an array of pairs")
         }
@@ -415,11 +435,13 @@ struct PipelineReader {
             }
             let merged = parts[0] + parts[1].dropFirst(prefix.count)
             let needed = [parts[0], parts[1], merged]
-            let ids = needed.map { table.id(of: $0) }
+            let ids = needed.map { vocabulary.table.id(of: $0) }
             if let missing = ids.firstIndex(of: -1) {
                 throw TokenizerError.mergeNotInVocabulary(
                     index: index, text: text(), missing: String(decoding: needed[missing], as: UTF8.self))
             }
+            // No merge makes a special token.
+            guard vocabulary.plainTexts[Int(ids[2])] != nil else { continue }
             let merge = MergeTable.Merge(rank: Int32(truncatingIfNeeded: index), id: ids[2])
             merges.insert(left: ids[0], right: ids[1], merge)
         }
@@ -427,6 +449,12 @@ struct PipelineReader {
     }
 
     // MARK: - Added tokens
+
+    /// The texts of special tokens.
+    private var specialTexts: [[UInt8]] {
+        (json["added_tokens"]?.arrayValue ?? []).filter { $0["special"] == .boolean(true) }
+            .compactMap { $0["content"]?.stringValue.map { Array($0.utf8) } }
+    }
 
     private func addedTokens(_ value: JSONValue?, _ vocabulary: ModelVocabulary) throws -> [AddedTokens.Token] {
         guard let value else { return [] }

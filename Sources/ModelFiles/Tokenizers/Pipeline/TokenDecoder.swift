@@ -77,28 +77,28 @@ extension TokenDecoder.Step {
     }
 
     private func replacing(_ pattern: TextPattern, by content: [UInt8], in text: [UInt8]) -> [UInt8] {
-        text.withUnsafeBytes { text in
+        text.withUnsafeBytes { bytes in
             var result: [UInt8] = []
             var copied = 0
-            while let match = pattern.firstMatch(in: text, from: copied) {
-                result += text[copied..<match.lowerBound]
+            while let match = pattern.firstMatch(in: bytes, from: copied) {
+                result += bytes[copied..<match.lowerBound]
                 result += content
                 copied = match.upperBound
             }
-            result += text[copied...]
+            // Most tokens have nothing to replace, and are as they were.
+            if copied == 0 { return text }
+            result += bytes[copied...]
             return result
         }
     }
 
     /// English text without the spaces that cutting has put before punctuation and contractions.
-    private static let cleanUps: [(String, String)] = [
+    private static let cleanUps: [Self] = [
         (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
         (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-    ]
+    ].map { .replace(.literal(Array($0.utf8)), with: Array($1.utf8)) }
 
     private static func cleanedUp(_ text: [UInt8]) -> [UInt8] {
-        cleanUps.reduce(text) { text, rule in
-            Self.replace(.literal(Array(rule.0.utf8)), with: Array(rule.1.utf8)).apply(text, isFirst: false)
-        }
+        cleanUps.reduce(text) { $1.apply($0, isFirst: false) }
     }
 }

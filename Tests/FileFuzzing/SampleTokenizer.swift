@@ -1,50 +1,3 @@
-import ModelFiles
-
-/// What a fuzzer calls with bytes: files of tokenizers, and texts for them.
-///
-/// A finding is a trap, or a promise that encoding breaks.
-package enum TokenizerFuzzing {
-    /// Takes the bytes for a `tokenizer.json`, and lets what comes of it encode and decode.
-    package static func readFile(_ bytes: UnsafeRawBufferPointer) {
-        let file = MappedFile(bytes: Array(bytes), path: "tokenizer.json")
-        guard let tokenizer = try? TokenizerFile.read(file) else { return }
-        for text in texts { check(tokenizer, Array(text.utf8)) }
-        _ = try? tokenizer.decode(0..<Int32(clamping: Swift.min(tokenizer.vocabularySize, 300)))
-    }
-
-    /// Takes the bytes for a text, which tokenizers of all kinds encode.
-    package static func encode(_ bytes: UnsafeRawBufferPointer) {
-        for tokenizer in tokenizers { check(tokenizer, Array(bytes)) }
-    }
-
-    private static let texts = [
-        "", "a", "Hello, [SEP] wörld! 12 日本 e\u{301}\u{323}\r\n\u{0} <s> ##a \u{1F469}\u{200D}\u{1F467}",
-    ]
-
-    /// A tokenizer of each kind that ``SampleTokenizer`` has.
-    private static let tokenizers: [any TextTokenizer] = SampleTokenizer.allCases.compactMap { sample in
-        try? TokenizerFile.read(MappedFile(bytes: Array(sample.json.utf8), path: "tokenizer.json"))
-    }
-
-    /// Stops the program where encoding breaks what it promises.
-    private static func check(_ tokenizer: any TextTokenizer, _ text: [UInt8]) {
-        for recognizing in [false, true] {
-            guard let ids = try? tokenizer.encode(utf8: text, recognizingSpecialTokens: recognizing) else { continue }
-            let again = try? tokenizer.encode(utf8: text, recognizingSpecialTokens: recognizing)
-            precondition(again == ids, "The same text has other tokens the second time.")
-            let spans = try? tokenizer.spans(utf8: text, recognizingSpecialTokens: recognizing)
-            precondition(spans?.map(\.id) == ids, "The tokens are others where spans are asked for.")
-            for span in spans ?? [] {
-                precondition(
-                    span.range.lowerBound >= 0 && span.range.upperBound <= text.count,
-                    "\(span.range) does not lie within the \(text.count) bytes of the text.")
-            }
-            precondition(ids.allSatisfy { $0 >= 0 && $0 < tokenizer.vocabularySize }, "An ID is not in the vocabulary.")
-            precondition((try? tokenizer.decode(ids)) != nil, "What was encoded cannot be decoded.")
-        }
-    }
-}
-
 /// Small tokenizers, one for each kind of model and with most other parts between them.
 package enum SampleTokenizer: String, CaseIterable, Sendable {
     case wordPiece, byteLevel, llama3, characters, unigram, words
@@ -131,6 +84,24 @@ package enum SampleTokenizer: String, CaseIterable, Sendable {
             "model":{"type":"WordLevel","unk_token":"<unk>","vocab":{"<unk>":0,"hello":1,",":2,"world":3,"12":4}}}
             """#
         }
+    }
+
+    /// The name of the target that encodes with it.
+    var fuzzName: String {
+        switch self {
+        case .wordPiece: "encode-word-piece"
+        case .byteLevel: "encode-byte-level"
+        case .llama3: "encode-llama3"
+        case .characters: "encode-byte-fallback"
+        case .unigram: "encode-unigram"
+        case .words: "encode-words"
+        }
+    }
+
+    /// The file without most of the tokens that stand for a byte each.
+    var smallJSON: String {
+        json.replacing(Self.byteAlphabet, with: #""h":1,"e":2,"l":3,"Ġ":4,"Ċ":5"#)
+            .replacing(Self.fallback, with: #""<0x00>":2,"<0x41>":3"#)
     }
 
     private static func added(_ id: Int, _ text: String) -> String {
