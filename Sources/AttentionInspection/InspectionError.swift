@@ -20,6 +20,12 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
     case notFinite(place: String)
     /// The text cannot be turned into tokens.
     case tokenizer(String)
+    /// A part of what is to be looked at has a value that it cannot have.
+    case invalidState(name: String, value: String, wanted: String)
+    /// A view shows one head, and none was named.
+    case viewNeedsHead(view: String)
+    /// Whoever asked no longer wants the answer.
+    case cancelled
 
     /// What was wrong, and what to try.
     public var description: String {
@@ -49,6 +55,11 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
         case .notFinite(let place):
             return "The model's numbers are not finite (\(place)). The model file is damaged; fetch it again."
         case .tokenizer(let message): return message
+        case .invalidState(let name, let value, let wanted):
+            return "'\(name)' is '\(value.prefix(80))'; it must be \(wanted)."
+        case .viewNeedsHead(let view):
+            return "The view '\(view)' shows one head: name its layer and its head, such as layer 0 and head 0."
+        case .cancelled: return "The question was taken back before it was answered."
         }
     }
 }

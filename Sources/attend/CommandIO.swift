@@ -87,7 +87,12 @@ func reportingFailures(_ body: () throws -> Void) throws {
 ///
 /// A reader that has gone away is no error: the rest is not wanted.
 func writeOutput(_ text: String) throws {
-    var bytes = Array(text.utf8)[...]
+    try writeOutput(Array(text.utf8))
+}
+
+/// Writes bytes to standard output at once, with the same exception.
+func writeOutput(_ bytes: [UInt8]) throws {
+    var bytes = bytes[...]
     while !bytes.isEmpty {
         let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
         if count >= 0 {
@@ -97,6 +102,21 @@ func writeOutput(_ text: String) throws {
         } else if errno != EINTR {
             throw CommandFailure.failure("cannot write the output: \(String(cString: strerror(errno))).")
         }
+    }
+}
+
+/// Writes a result to standard output, where its place is `-`, or to a file, whole or not at all.
+///
+/// - Throws: `CommandFailure` when it cannot be written.
+func writeResult(_ bytes: [UInt8], to path: String) throws {
+    if path == "-" {
+        try writeOutput(bytes)
+        return
+    }
+    do {
+        try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
+    } catch {
+        throw CommandFailure.failure("cannot write '\(path)': \(error.localizedDescription)")
     }
 }
 

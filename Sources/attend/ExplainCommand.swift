@@ -1,7 +1,9 @@
 public import ArgumentParser
 import Attention
 public import AttentionInspection
+import Foundation
 import PretrainedModels
+public import SequenceModels
 
 /// `attend explain SENTENCE`: what a word attends to.
 struct ExplainCommand: ParsableCommand {
@@ -9,6 +11,10 @@ struct ExplainCommand: ParsableCommand {
         commandName: "explain",
         abstract: "Shows how much the target word attends to each word, from a real model's own numbers.",
         discussion: """
+            --view chooses what is shown: a word, all heads (grid), one head, its steps, or
+            other measures of similarity on the same queries and keys. Each is to be had
+            as text, JSON, CSV, SVG, PNG and as one HTML file.
+
             For each word three figures:
 
               attention     The mean weight α over layers and heads. The weight on a word
@@ -24,7 +30,7 @@ struct ExplainCommand: ParsableCommand {
                             is replaced by the mean embedding. It takes a run per word,
                             and is left out on long sentences unless --effect always.
 
-            Layers, heads and positions count from 0. --json prints one object:
+            Layers, heads and positions count from 0. --format json prints one object:
 
               model, scope, unit, target {index, text},
               words [{text, attention, attentionWithoutSink, contribution, effect,
@@ -35,7 +41,7 @@ struct ExplainCommand: ParsableCommand {
                 headsSharingKeys, queryPosition, queryText, scale,
                 queryBeforeRotation, query, keys [{position, text, word,
                 keyBeforeRotation, key, value, dotProduct, scaled, masked, weight,
-                weightedValue}], output}.
+                weightedValue}], output, projectedOutput}.
 
             Where there is no value (effect left out, a masked score), the field is null.
             """)
@@ -66,8 +72,22 @@ struct ExplainCommand: ParsableCommand {
     @Option(help: "When to compute effect: auto, always or never.")
     var effect: ExplanationOptions.Effect = .automatic
 
-    @Flag(help: "Print one JSON object.")
+    @Option(help: "What to show: \(ViewState.Kind.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var view: ViewState.Kind = .word
+
+    @Option(
+        help: ArgumentHelp(
+            "How to write it: \(OutputFormat.allCases.map(\.rawValue).joined(separator: ", ")); by default what the "
+                + "file's ending says, or text.", valueName: "format"))
+    var format: OutputFormat?
+
+    @Flag(help: "Short for --format json.")
     var json = false
+
+    @Option(name: [.short, .long], help: ArgumentHelp("Where to write; - is standard output.", valueName: "file"))
+    var output: String = "-"
+
+    @OptionGroup(title: "Pictures") var picture: PictureOptions
 
     @OptionGroup var common: CommonOptions
 
@@ -77,44 +97,144 @@ struct ExplainCommand: ParsableCommand {
             throw ValidationError("--steps shows one head: name it with both --layer and --head.")
         }
         if head != nil && layer == nil { throw ValidationError("--head needs its --layer.") }
+        if json && format != nil && format != .json { throw ValidationError("--json and --format contradict each other.") }
+        if output.isEmpty { throw ValidationError("--output is empty; name a file, or - for standard output.") }
+    }
+
+    private var chosenFormat: OutputFormat {
+        if json { return .json }
+        return format ?? OutputFormat(rawValue: URL(fileURLWithPath: output).pathExtension) ?? .text
     }
 
     func run() throws {
         try reportingFailures {
             common.apply()
             let text = sentence == "-" ? try readStandardInput() : sentence
-            let options = ExplanationOptions(
-                layer: layer, head: head, showsTokens: tokens, predictionCount: top, effect: effect)
-            let style: TextStyle = common.isColored ? .ansi : .plain
-            let explanation: Explanation
-            var showsHeading = false
             do {
                 let model = try source.languageModel(arithmetic: .float32)
                 for note in model.notes { StandardError.write("attend: \(note)\n") }
-                explanation = try model.explanation(
-                    of: text, target: target.map(Target.word) ?? .last, options: options
-                ) { partial in
-                    // The first line at once; where it cannot be written, the whole picture fails below and says why.
-                    if !json { showsHeading = (try? writeOutput(partial.heading(style: style))) != nil }
-                }
-                if json {
-                    try writeOutput(try explanation.json())
-                    return
+                let inspection = try Inspection(of: text, by: model)
+                if chosenFormat == .text && view == .word {
+                    try writeText(inspection)
+                } else {
+                    try write(try inspection.render(try state(of: inspection)))
                 }
             } catch let error as PretrainedModelError {
                 if case .emptyName = error { throw CommandFailure.usage(error.description) }
                 throw CommandFailure.failure(error.description)
             } catch let error as InspectionError {
                 switch error {
-                case .notFinite, .tokenizer: throw CommandFailure.failure(error.description)
+                case .notFinite, .tokenizer, .cancelled: throw CommandFailure.failure(error.description)
                 default: throw CommandFailure.usage(error.description)
                 }
             }
-            if !showsHeading { try writeOutput(explanation.heading(style: style)) }
-            try writeOutput(explanation.body(style: style, width: terminalWidth()))
-            if steps, let ladder = explanation.steps { try writeOutput("\n" + ladder.text(style: style)) }
+        }
+    }
+
+    private func state(of inspection: Inspection) throws -> ViewState {
+        var state = ViewState(sentence: inspection.sentence)
+        state.view = view
+        state.model = model
+        state.unit = tokens ? .tokens : .words
+        state.target = try target.map { try inspection.position(of: .word($0), unit: state.unit) }
+        state.layer = layer
+        state.head = head
+        state.effect = effect
+        state.predictionCount = top
+        picture.apply(to: &state)
+        return state
+    }
+
+    /// Writes the picture for a terminal, its first line as soon as it is known.
+    private func writeText(_ inspection: Inspection) throws {
+        let options = ExplanationOptions(
+            layer: layer, head: head, showsTokens: tokens, predictionCount: top, effect: effect)
+        let toTerminal = output == "-"
+        let style: TextStyle = toTerminal && common.isColored ? .ansi : .plain
+        var showsHeading = false
+        let explanation = try inspection.explanation(
+            target: target.map(Target.word) ?? .last, options: options
+        ) { partial in
+            // Where it cannot be written, the whole picture fails below and says why.
+            if toTerminal { showsHeading = (try? writeOutput(partial.heading(style: style))) != nil }
+        }
+        var text = showsHeading ? "" : explanation.heading(style: style)
+        text += explanation.body(style: style, width: toTerminal ? terminalWidth() : 80)
+        if steps, let ladder = explanation.steps { text += "\n" + ladder.text(style: style) }
+        try writeResult(Array(text.utf8), to: output)
+    }
+
+    private func write(_ view: RenderedView) throws {
+        switch chosenFormat {
+        case .text:
+            let style: TextStyle = output == "-" && common.isColored ? .ansi : .plain
+            let notes = view.notes.map { "Note: \($0)\n" }.joined()
+            try writeResult(Array((view.table.text(style: style) + notes).utf8), to: output)
+        case .json: try writeResult(Array(try view.json().utf8), to: output)
+        case .csv: try writeResult(Array(view.table.csv.utf8), to: output)
+        case .svg: try writeResult(Array(view.svg.utf8), to: output)
+        case .html: try writeResult(Array(view.html().utf8), to: output)
+        case .png: try writeResult(try PNGConverter.png(of: view.svg), to: output)
         }
     }
 }
 
+/// How a picture looks.
+struct PictureOptions: ParsableArguments {
+    @Option(help: "What the darkest colour stands for: 1 (absolute), the row's largest (row), or logarithmic.")
+    var scale: ViewState.Scale = .absolute
+
+    @Option(help: "The order of the words: sentence, attention, contribution or effect.")
+    var order: ViewState.Order = .sentence
+
+    @Option(help: "Show the words with this share of the attention, from the heaviest on; above 0, and 1 at most.")
+    var mass: Double = 1
+
+    @Option(help: "How attention is drawn: lines or stripes.")
+    var style: ViewState.Style = .lines
+
+    @Option(help: "From which side a head is looked at: outgoing or incoming.")
+    var direction: ViewState.Direction = .outgoing
+
+    @Option(help: "The measure to look at: \(SimilarityKind.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var similarity: SimilarityKind?
+
+    @Option(help: "The first component of vectors that is shown.")
+    var component: Int = 0
+
+    @Option(help: "The picture's width in pixels, from 320 to 4096.")
+    var width: Int = 720
+
+    @Option(help: "The colours: auto, as the reader's system prefers; light or dark.")
+    var theme: ViewState.Theme = .auto
+
+    func apply(to state: inout ViewState) {
+        state.scale = scale
+        state.order = order
+        state.mass = mass
+        state.style = style
+        state.direction = direction
+        state.similarity = similarity
+        state.component = component
+        state.width = width
+        state.theme = theme
+    }
+}
+
+/// How a view is written.
+enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
+    case text
+    case json
+    case csv
+    case svg
+    case png
+    case html
+}
+
 extension ExplanationOptions.Effect: ExpressibleByArgument {}
+extension ViewState.Kind: ExpressibleByArgument {}
+extension ViewState.Scale: ExpressibleByArgument {}
+extension ViewState.Order: ExpressibleByArgument {}
+extension ViewState.Style: ExpressibleByArgument {}
+extension ViewState.Direction: ExpressibleByArgument {}
+extension ViewState.Theme: ExpressibleByArgument {}

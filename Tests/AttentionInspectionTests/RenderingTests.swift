@@ -33,7 +33,7 @@ import Testing
         #expect(
             keys(json["steps"]) == [
                 "layer", "head", "keyValueHead", "headsSharingKeys", "queryPosition", "queryText", "similarity",
-                "scale", "queryBeforeRotation", "query", "keys", "output",
+                "scale", "queryBeforeRotation", "query", "keys", "output", "projectedOutput",
             ])
         let key: Set<String> = [
             "position", "text", "word", "keyBeforeRotation", "key", "value", "dotProduct", "scaled", "masked",

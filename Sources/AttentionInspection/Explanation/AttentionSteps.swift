@@ -83,16 +83,21 @@ public struct AttentionSteps: Sendable, Encodable {
     public let keys: [Key]
     /// Σ α·v: the head's output, as the model used it.
     public let output: [Float]
+    /// What the head adds to the residual stream: ``output`` times its part of W_O.
+    public let projectedOutput: [Float]
+    private let outputWeight: WeightMatrix
+    private let outputColumns: Range<Int>
 
     private enum CodingKeys: String, CodingKey {
         case layer, head, keyValueHead, headsSharingKeys, queryPosition, queryText, similarity, scale
-        case queryBeforeRotation, query, keys, output
+        case queryBeforeRotation, query, keys, output, projectedOutput
     }
 
     init(
-        trace: LayerTrace, similarity: SimilarityKind, isRotated: Bool, layer: Int, head: Int, query: Int,
-        weightRow: Int, tokenTexts: [String], words: [Int]
+        _ pass: Inspection.ForwardPass, layer: Int, head: Int, query: Int, tokenTexts: [String], words: [Int]
     ) {
+        let trace = pass.trace.layers[layer]
+        let attention = pass.transformer.layers[layer].attention
         let groupSize = trace.queries.shape[1] / trace.keys.shape[1]
         let group = head / groupSize
         func vector(_ tensor: Tensor, _ head: Int, _ position: Int) -> [Float] {
@@ -102,18 +107,17 @@ public struct AttentionSteps: Sendable, Encodable {
         let query64 = query32.map(Double.init)
         let operation = trace.operation
         let scale = operation.similarity.form(queryDimension: query32.count).productScale ?? 1
-        let weights =
-            trace.attentionWeights?.slice(axis: 1, range: head..<head + 1)
-            .slice(axis: 2, range: weightRow..<weightRow + 1).doubles ?? []
+        let weights = pass.attentionWeights(layer: layer, queries: query..<query + 1)
+            .slice(axis: 1, range: head..<head + 1).doubles
         self.layer = layer
         self.head = head
         keyValueHead = group
         headsSharingKeys = Array(group * groupSize..<(group + 1) * groupSize)
         queryPosition = query
         queryText = tokenTexts[query]
-        self.similarity = similarity.rawValue
+        similarity = attention.similarity.kind.rawValue
         self.scale = scale
-        self.isRotated = isRotated
+        isRotated = if case .rotary = pass.transformer.configuration.positions { true } else { false }
         queryBeforeRotation = vector(trace.unrotatedQueries, head, query)
         self.query = query32
         keys = weights.indices.map { position in
@@ -132,6 +136,18 @@ public struct AttentionSteps: Sendable, Encodable {
                 weight: weights[position], weightedValue: value.map { Float(weights[position]) * $0 })
         }
         output = vector(trace.headOutputs, head, query)
+        // W_O takes all heads' outputs, one behind the other: what this head adds is the product with the others at 0.
+        let width = output.count
+        outputWeight = attention.output.weight
+        outputColumns = head * width..<(head + 1) * width
+        var padded = [Float](repeating: 0, count: trace.queries.shape[1] * width)
+        padded.replaceSubrange(outputColumns, with: output)
+        projectedOutput = matmul(Tensor(padded, shape: [1, padded.count]), outputWeight).floats
+    }
+
+    /// Returns what one component of ``projectedOutput`` multiplies ``output`` by: the head's part of that row of W_O.
+    func outputWeights(ofComponent component: Int) -> [Float] {
+        Array(outputWeight.rows([component]).floats[outputColumns])
     }
 }
 

@@ -1,12 +1,12 @@
 internal import Attention
-internal import SequenceModels
 
 /// How much the target attends to each segment: the mean weight over layers and heads, the sum over a segment's
 /// tokens, the mean over the target's (Clark et al., "What Does BERT Look At?", 2019, arXiv:1906.04341, section 4.1).
-func attentionShares(_ layers: ArraySlice<LayerTrace>, head: Int?, segments: [Segment]) -> [Double] {
+///
+/// - Parameter layers: Of each layer the weights of the target's tokens, `[1, H, count, T_k]`.
+func attentionShares(_ layers: [Tensor], head: Int?, segments: [Segment]) -> [Double] {
     var shares = [Double](repeating: 0, count: segments.count)
-    for layer in layers {
-        guard let all = layer.attentionWeights else { continue }
+    for all in layers {
         let weights = head.map { all.slice(axis: 1, range: $0..<$0 + 1) } ?? all
         let (headCount, queryCount, keyCount) = (weights.shape[1], weights.shape[2], weights.shape[3])
         let elements = weights.doubles

@@ -6,15 +6,17 @@ internal import SequenceModels
 /// Per layer and target token the norm of Σ_heads α·v·W_O, summed over the segment's tokens, as a share over the
 /// segments; averaged over the target's tokens and the layers. A large weight on a small value counts for little
 /// (Kobayashi et al., "Attention is Not Only a Weight", 2020, arXiv:2004.10102, section 3).
+///
+/// - Parameter weights: Of each of the layers the weights of the target's tokens, `[1, H, count, T_k]`.
 func contributionShares(
-    _ layers: ArraySlice<LayerTrace>, of model: Transformer, head: Int?, segments: [Segment]
+    _ weights: [Tensor], layers: Range<Int>, of pass: Inspection.ForwardPass, head: Int?, segments: [Segment]
 ) -> [Double] {
     var shares = [Double](repeating: 0, count: segments.count)
-    for (index, layer) in zip(layers.indices, layers) {
-        guard let weights = layer.attentionWeights else { continue }
+    for (index, weights) in zip(layers, weights) {
         for row in 0..<weights.shape[2] {
             let summands = outputSummands(
-                layer, weightRow: row, head: head, outputWeight: model.layers[index].attention.output.weight)
+                pass.trace.layers[index].values, weights: weights.slice(axis: 2, range: row..<row + 1), head: head,
+                outputWeight: pass.transformer.layers[index].attention.output.weight)
             let norms = segments.map { segment in
                 let tokens = segment.tokens.clamped(to: 0..<summands.shape[0])
                 return norm(ofSum: summands.slice(axis: 0, range: tokens))
@@ -30,12 +32,13 @@ func contributionShares(
 }
 
 /// What each token adds to the residual stream through attention: Σ_heads α·v·W_O, `[T_k, M]`.
-private func outputSummands(_ layer: LayerTrace, weightRow: Int, head: Int?, outputWeight: WeightMatrix) -> Tensor {
-    guard let weights = layer.attentionWeights else { return Tensor(zeros: [0, outputWeight.rowCount]) }
-    let (headCount, keyCount, dimension) = (weights.shape[1], weights.shape[3], layer.values.shape[3])
-    let groupSize = headCount / layer.values.shape[1]
-    let alpha = weights.slice(axis: 2, range: weightRow..<weightRow + 1).floats
-    let values = layer.values.floats
+private func outputSummands(
+    _ valueTensor: Tensor, weights: Tensor, head: Int?, outputWeight: WeightMatrix
+) -> Tensor {
+    let (headCount, keyCount, dimension) = (weights.shape[1], weights.shape[3], valueTensor.shape[3])
+    let groupSize = headCount / valueTensor.shape[1]
+    let alpha = weights.floats
+    let values = valueTensor.floats
     var weighted = [Float](repeating: 0, count: keyCount * headCount * dimension)
     for query in 0..<headCount where head == nil || head == query {
         for key in 0..<keyCount {

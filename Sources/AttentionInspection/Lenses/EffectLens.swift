@@ -25,6 +25,7 @@ struct EffectLens<Model: SequenceModel> {
         let runs = max(1, Self.batchTokenLimit / max(1, length))
         var bits: [Double] = []
         for first in stride(from: 0, to: segments.count, by: runs) {
+            if Task.isCancelled { throw .cancelled }
             let batch = segments[first..<min(first + runs, segments.count)]
             var elements: [Float] = []
             for segment in batch {

@@ -1,5 +1,3 @@
-internal import Foundation
-
 extension Explanation {
     /// Returns the explanation as one JSON object: `model`, `scope`, `unit`, `target` {`index`, `text`}, `words`
     /// [{`text`, `attention`, `attentionWithoutSink`, `contribution`, `effect`, `isSink`, `isVisible`}], `nextWords`
@@ -11,12 +9,6 @@ extension Explanation {
     /// - Returns: UTF-8 with a line end; keys in alphabetical order.
     /// - Throws: `InspectionError.notFinite` if a number is not finite: JSON has no such numbers.
     public func json() throws(InspectionError) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        do {
-            return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-        } catch {
-            throw .notFinite(place: "\(error)")
-        }
+        try jsonText()
     }
 }

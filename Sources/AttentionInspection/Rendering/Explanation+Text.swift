@@ -43,7 +43,6 @@ extension Explanation {
         let wordWidth = min(24, max(4, words.map { $0.text.printable.displayWidth }.max() ?? 4))
         let indexWidth = max(2, String(words.count - 1).count)
         let barWidth = max(12, min(32, width - indexWidth - wordWidth - 42))
-        let sink = words.first { $0.isSink }
         let totalEffect = words.reduce(0) { $0 + ($1.effect ?? 0) }
 
         var lines = [""]
@@ -75,21 +74,28 @@ extension Explanation {
             lines.append("\(head)  \(bar)       \(contribution)       \(effect)")
         }
         lines.append("")
-        if let sink, let share = sink.attention {
+        if let alignment { lines += alignment.lines(style: style) }
+        lines += footer
+        for note in notes { lines.append("Note: \(note)") }
+        lines.append(style.dim("Layers, heads and positions count from 0."))
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// What is said below the figures: how much the sink takes, and what comes next.
+    var footer: [String] {
+        var lines: [String] = []
+        if let sink = words.first(where: \.isSink), let share = sink.attention {
             let rest = words.reduce(0) { $0 + ($1.isSink ? 0 : $1.attention ?? 0) }
             lines.append(
                 "\"\(sink.text.printable)\" takes \(trimmed(Numbers.percent(share))) of the attention for being first "
                     + "(an attention sink);")
             lines.append("the bars share out the remaining \(trimmed(Numbers.percent(rest))).")
         }
-        if let alignment { lines += alignment.lines(style: style) }
         if !nextWords.isEmpty {
             let list = nextWords.map { "\"\($0.text.printable)\" \(trimmed(Numbers.percent($0.probability)))" }
             lines.append("Most likely after \"\(target.text.printable)\": \(list.joined(separator: ", "))")
         }
-        for note in notes { lines.append("Note: \(note)") }
-        lines.append(style.dim("Layers, heads and positions count from 0."))
-        return lines.joined(separator: "\n") + "\n"
+        return lines
     }
 
     private func trimmed(_ text: String) -> String {

@@ -7,9 +7,20 @@ enum Numbers {
         String(format: "%5.1f %%", 100 * share)
     }
 
+    /// The same without the sign, as narrow as it is.
+    static func percentNumber(_ share: Double) -> String {
+        String(format: "%.1f", 100 * share)
+    }
+
     /// Bits with three decimals, right-aligned in 7 columns.
     static func bits(_ bits: Double) -> String {
         String(format: "%7.3f", bits)
+    }
+
+    /// A number of a vector or a matrix with four decimals, as narrow as it is.
+    static func cell(_ number: Double) -> String {
+        let text = String(format: "%.4f", number)
+        return text == "-0.0000" ? "0.0000" : text
     }
 
     /// A number with six decimals, right-aligned in 12 columns.
