@@ -134,7 +134,7 @@ struct ExplainCommand: ParsableCommand {
     private func state(of inspection: Inspection) throws -> ViewState {
         var state = ViewState(sentence: inspection.sentence)
         state.view = view
-        state.model = model
+        state.model = source.model
         state.unit = tokens ? .tokens : .words
         state.target = try target.map { try inspection.position(of: .word($0), unit: state.unit) }
         state.layer = layer
