@@ -31,6 +31,7 @@ struct Attend: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, ComputeCommand.self,
+            ViewCommand.self,
             BenchCommand.self,
         ],
         defaultSubcommand: ExplainCommand.self)
