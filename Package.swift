@@ -24,7 +24,10 @@ let package = Package(
         .executable(name: "attend", targets: ["attend"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.9.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
     ],
     targets: [
         // MARK: - The house, from the ground up
@@ -36,11 +39,20 @@ let package = Package(
             name: "PretrainedModels", dependencies: ["SequenceModels", "ModelFiles"], swiftSettings: strict),
         .target(
             name: "AttentionInspection", dependencies: ["PretrainedModels"], swiftSettings: strict),
+        .target(
+            name: "AttentionServer",
+            dependencies: [
+                "AttentionInspection", "PretrainedModels", "SequenceModels", "Attention",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            resources: [.copy("Resources/page")], swiftSettings: strict),
         .target(name: "Workloads", dependencies: ["PretrainedModels"], swiftSettings: strict),
         .executableTarget(
             name: "attend",
             dependencies: [
-                "AttentionInspection", "Workloads",
+                "AttentionInspection", "AttentionServer", "Workloads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -89,6 +101,9 @@ let package = Package(
             dependencies: [
                 "AttentionInspection", "PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "AttentionServerTests", dependencies: ["AttentionServer", "AttentionInspection", "PretrainedModels"],
             swiftSettings: strict),
         .testTarget(name: "WorkloadsTests", dependencies: ["Workloads"], swiftSettings: strict),
         .testTarget(

@@ -13,6 +13,9 @@ struct Attend: ParsableCommand {
               attend "The FBI is chasing" --target FBI
               attend "The FBI is chasing" --layer 11 --head 4 --steps
 
+            The same on a local page:
+              attend view "The FBI is chasing"
+
             A model of your own text, what it writes, and what it looks at:
               attend train book.txt --output book
               attend generate --model book "Once upon a time"
@@ -33,8 +36,8 @@ struct Attend: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, ModelsCommand.self,
-            ComputeCommand.self, BenchCommand.self,
+            ExplainCommand.self, ViewCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self,
+            ModelsCommand.self, ComputeCommand.self, BenchCommand.self,
         ],
         defaultSubcommand: ExplainCommand.self)
 
