@@ -86,7 +86,7 @@ let package = Package(
         .testTarget(
             name: "AttentionInspectionTests",
             dependencies: [
-                "AttentionInspection", "PretrainedModels", "SequenceModels", "Attention", "Attention", "TestSupport",
+                "AttentionInspection", "PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

@@ -98,7 +98,9 @@ struct ExplainCommand: ParsableCommand {
             throw ValidationError("--steps shows one head: name it with both --layer and --head.")
         }
         if head != nil && layer == nil { throw ValidationError("--head needs its --layer.") }
-        if json && format != nil && format != .json { throw ValidationError("--json and --format contradict each other.") }
+        if json && format != nil && format != .json {
+            throw ValidationError("--json and --format contradict each other.")
+        }
         if output.isEmpty { throw ValidationError("--output is empty; name a file, or - for standard output.") }
     }
 

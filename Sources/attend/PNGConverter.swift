@@ -13,7 +13,9 @@ enum PNGConverter {
         defer { try? FileManager.default.removeItem(at: folder) }
         do {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let (source, result) = (folder.appendingPathComponent("view.svg"), folder.appendingPathComponent("view.png"))
+            let (source, result) = (
+                folder.appendingPathComponent("view.svg"), folder.appendingPathComponent("view.png")
+            )
             try Data(svg.utf8).write(to: source)
             let process = Process()
             process.executableURL = URL(fileURLWithPath: program)

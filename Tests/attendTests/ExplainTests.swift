@@ -224,6 +224,71 @@ import Testing
     }
 }
 
+@Suite struct `attend explain writes files` {
+    private let command: Command
+    private let model: String
+    private let text = "a hello <b> the"
+
+    init() throws {
+        command = try Command()
+        model = try command.write("tiny.gguf", TinyLlama().contents.bytes)
+    }
+
+    @Test(arguments: ["word", "grid", "head", "steps", "similarity"])
+    func `every view in every format`(view: String) throws {
+        let place = "\(command.folder)/view"
+        let beginnings = ["svg": "<svg", "html": "<!DOCTYPE html>", "json": "{", "csv": "", "text": ""]
+        for (format, beginning) in beginnings {
+            let arguments = [
+                "explain", "--model", model, "--view", view, "--layer", "1", "--head", "2", "--format", format, text,
+            ]
+            let printed = try command.run(arguments)
+            #expect(printed.status == 0 && printed.error.isEmpty, "\(printed.error)")
+            #expect(printed.output.hasPrefix(beginning) && printed.output.count > 40)
+            let written = try command.run(arguments + ["-o", place])
+            #expect(written.status == 0 && written.output.isEmpty && written.error.isEmpty, "\(written.error)")
+            #expect(try String(contentsOfFile: place, encoding: .utf8) == printed.output)
+        }
+    }
+
+    @Test func `the ending says the format`() throws {
+        for (ending, beginning) in ["svg": "<svg", "html": "<!DOCTYPE html>", "json": "{", "csv": "position"] {
+            let place = "\(command.folder)/view.\(ending)"
+            #expect(try command.run(text, "--model", model, "-o", place).status == 0)
+            #expect(try String(contentsOfFile: place, encoding: .utf8).hasPrefix(beginning))
+        }
+    }
+
+    @Test func `PNG takes a program, and its absence is said`() throws {
+        try command.fail(
+            [text, "--model", model, "--format", "png"], status: 1, saying: ["rsvg-convert", "librsvg2-bin"],
+            environment: ["PATH": command.folder])
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+        let isInstalled = path.split(separator: ":").contains {
+            FileManager.default.isExecutableFile(atPath: "\($0)/rsvg-convert")
+        }
+        guard isInstalled else { return }
+        let place = "\(command.folder)/view.png"
+        #expect(try command.run(text, "--model", model, "--width", "360", "-o", place).status == 0)
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: place)))
+        #expect(bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]))
+        // The width, in the first chunk: two pixels for each.
+        #expect(bytes[16..<20].reduce(0) { $0 << 8 | Int($1) } == 720)
+    }
+
+    @Test func `refuses what cannot be drawn or written`() throws {
+        for (arguments, status, part) in [
+            (["--view", "steps"], 64, "layer and its head"), (["--view", "nothing"], 64, "nothing"),
+            (["--view", "word", "--format", "svg", "--width", "10"], 64, "320 to 4096"),
+            (["--view", "word", "--format", "svg", "--mass", "0"], 64, "above 0"),
+            (["--format", "csv", "--json"], 64, "contradict"), (["-o", ""], 64, "empty"),
+            (["-o", "/absent/view.svg"], 1, "/absent/view.svg"),
+        ] as [([String], Int32, String)] {
+            try command.fail([text, "--model", model] + arguments, status: status, saying: [part])
+        }
+    }
+}
+
 @Suite(.enabled(if: SmolLM2.isTested, "SmolLM2's file is absent"))
 struct `attend explain with SmolLM2` {
     private let command: Command

@@ -5,7 +5,9 @@ public import SequenceModels
 public struct AttentionMatrix: Sendable {
     /// The words or tokens, in order.
     public let texts: [String]
-    /// `[from][to]`, row by row, each from 0 to 1. A row's sum is 1, or less with a window.
+    /// The weights, `[from][to]`, row by row, each from 0 to 1.
+    ///
+    /// A row's sum is 1, or less with a window.
     public let weights: [Float]
 
     /// How many words there are.

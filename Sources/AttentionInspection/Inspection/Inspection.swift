@@ -82,6 +82,8 @@ public final class Inspection: Sendable {
     /// Returns the sentence's forward pass; the first call makes it.
     ///
     /// - Parameter queries: Whose weights the first call records on the way.
+    /// - Returns: The pass.
+    /// - Throws: `InspectionError.incompleteHead` when the model is no Transformer.
     func forwardPass(recording queries: Range<Int> = 0..<0) throws(InspectionError) -> ForwardPass {
         guard let transformer else {
             throw .incompleteHead(reason: "The model is no Transformer: it has no heads to look at.")

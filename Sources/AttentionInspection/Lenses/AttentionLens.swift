@@ -3,7 +3,7 @@ internal import Attention
 /// How much the target attends to each segment: the mean weight over layers and heads, the sum over a segment's
 /// tokens, the mean over the target's (Clark et al., "What Does BERT Look At?", 2019, arXiv:1906.04341, section 4.1).
 ///
-/// - Parameter layers: Of each layer the weights of the target's tokens, `[1, H, count, T_k]`.
+/// The weights are those of the target's tokens, of each layer `[1, H, count, T_k]`.
 func attentionShares(_ layers: [Tensor], head: Int?, segments: [Segment]) -> [Double] {
     var shares = [Double](repeating: 0, count: segments.count)
     for all in layers {

@@ -7,7 +7,7 @@ internal import SequenceModels
 /// segments; averaged over the target's tokens and the layers. A large weight on a small value counts for little
 /// (Kobayashi et al., "Attention is Not Only a Weight", 2020, arXiv:2004.10102, section 3).
 ///
-/// - Parameter weights: Of each of the layers the weights of the target's tokens, `[1, H, count, T_k]`.
+/// The weights are those of the target's tokens, of each of the layers `[1, H, count, T_k]`.
 func contributionShares(
     _ weights: [Tensor], layers: Range<Int>, of pass: Inspection.ForwardPass, head: Int?, segments: [Segment]
 ) -> [Double] {

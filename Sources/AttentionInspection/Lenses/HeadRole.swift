@@ -63,11 +63,9 @@ public struct HeadBadge: Sendable, Encodable {
     /// The score of ``role``.
     public var score: Double? { role.flatMap { scores[$0.rawValue] } }
 
-    /// Scores a head.
+    /// Scores a head by its weights between tokens, `[from · to]`.
     ///
-    /// - Parameters:
-    ///   - weights: `[from · to]`, of tokens.
-    ///   - ids: The tokens. The first one's row counts for nothing: it has nowhere else to look.
+    /// The first token's row counts for nothing: it has nowhere else to look.
     init(layer: Int, head: Int, weights: [Float], ids: [Int32], isCausal: Bool) {
         let count = ids.count
         var sums: [HeadRole: (sum: Double, count: Int)] = [:]

@@ -8,7 +8,9 @@ struct Picture {
         case ink, quiet, line, ground, panel
         case query, key, value, attention, contribution, effect
 
-        /// On light and on dark. Text has a contrast of 4.5:1 and more on both grounds. The hues are those of Okabe and
+        /// The colours on light and on dark.
+        ///
+        /// Text has a contrast of 4.5:1 and more on both grounds. The hues are those of Okabe and
         /// Ito, darkened or lightened, which colour-blind readers tell apart; no hue is the only sign of what it says.
         fileprivate var colors: (light: String, dark: String) {
             switch self {
@@ -54,11 +56,9 @@ struct Picture {
         grow(to: y + height)
     }
 
-    /// Adds text whose baseline is at `y`.
+    /// Adds text whose baseline is at `y`; turned text runs upwards, steeply, as over a narrow column.
     ///
-    /// - Parameters:
-    ///   - isTurned: Whether it runs upwards, steeply, as over a narrow column.
-    ///   - extent: How much room there is; longer text is cut with an ellipsis, and its title has all of it.
+    /// Where it is longer than its extent, it is cut with an ellipsis, and its title has all of it.
     mutating func text(
         _ string: String, x: Double, y: Double, size: Double = 13, _ role: Role = .ink, anchor: Anchor = .start,
         isBold: Bool = false, isTurned: Bool = false, extent: Double? = nil, value: Double? = nil,
@@ -206,7 +206,9 @@ struct Picture {
             """
     }
 
-    /// Roles as classes. Values are written out, not named: not all programs that read SVG know names of values.
+    /// Roles as classes.
+    ///
+    /// Values are written out, not named: not all programs that read SVG know names of values.
     static let styleSheet: String = {
         func rules(_ prefix: String, _ color: (Role) -> String) -> String {
             Role.allCases.map { role in

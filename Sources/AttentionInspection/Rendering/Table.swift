@@ -4,7 +4,7 @@ public struct Table: Sendable, Hashable {
     public var title: String
     /// The columns' names, with their units.
     public var columns: [String]
-    /// Each row's cells, as many as there are columns. What has no value is empty.
+    /// Each row's cells, as many as there are columns; what has no value is empty.
     public var rows: [[String]]
 
     /// The table as CSV by RFC 4180: UTF-8, a row of names, lines ended by CR and LF.

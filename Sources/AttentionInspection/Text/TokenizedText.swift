@@ -3,7 +3,7 @@ internal import ModelFiles
 /// A sentence with its tokens, and where each of them stands in it.
 struct TokenizedText {
     let ids: [Int32]
-    /// The text of each token; a part of a character as U+FFFD.
+    /// The text of each token; of tokens that hold parts of a character what they form together, and which part it is.
     let tokenTexts: [String]
     let wordSegments: [Segment]
     let tokenSegments: [Segment]
@@ -31,6 +31,7 @@ struct TokenizedText {
                 ends.append((ends.last ?? 0) + (try tokenizer.bytes(of: id).count))
                 texts.append(try tokenizer.decode([id]))
             }
+            Self.joinParts(&texts, from: leadingTexts.count, of: bytes, ends: ends)
             wordSegments = Segment.words(
                 of: bytes, tokenEnds: ends, leadingTokenTexts: leadingTexts)
             tokenSegments = texts.enumerated().map { Segment(text: $1, tokens: $0..<$0 + 1) }
@@ -41,6 +42,24 @@ struct TokenizedText {
             throw error
         } catch {
             throw .tokenizer("\(error)")
+        }
+    }
+
+    /// Gives tokens that end within a character the text that they form with those after them, as `é (1/2)`.
+    private static func joinParts(_ texts: inout [String], from offset: Int, of bytes: [UInt8], ends: [Int]) {
+        func isWithinCharacter(_ end: Int) -> Bool { end < bytes.count && bytes[end] & 0xC0 == 0x80 }
+        var first = 0
+        while first < ends.count {
+            var last = first
+            while last + 1 < ends.count && isWithinCharacter(ends[last]) { last += 1 }
+            if last > first {
+                let start = first == 0 ? 0 : ends[first - 1]
+                let whole = String(decoding: bytes[start..<ends[last]], as: UTF8.self)
+                for token in first...last {
+                    texts[offset + token] = "\(whole) (\(token - first + 1)/\(last - first + 1))"
+                }
+            }
+            first = last + 1
         }
     }
 }

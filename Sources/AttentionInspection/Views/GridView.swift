@@ -59,7 +59,8 @@ extension Inspection {
             }
         }
         return Thumbnails(
-            layerCount: pass.trace.layers.count, headCount: pass.transformer.configuration.headCount, size: cells, bytes: bytes,
+            layerCount: pass.trace.layers.count, headCount: pass.transformer.configuration.headCount, size: cells,
+            bytes: bytes,
             badges: badges)
     }
 
@@ -82,7 +83,8 @@ extension Inspection {
         let table = Table(
             title: caption, columns: ["layer", "head", "role", "threshold"] + HeadRole.allCases.map(\.rawValue),
             rows: thumbnails.badges.map { badge in
-                ["\(badge.layer)", "\(badge.head)", badge.role?.rawValue ?? "", badge.role.map { "\($0.threshold)" } ?? ""]
+                let role = badge.role
+                return ["\(badge.layer)", "\(badge.head)", role?.rawValue ?? "", role.map { "\($0.threshold)" } ?? ""]
                     + HeadRole.allCases.map { badge.scores[$0.rawValue].map(Numbers.cell) ?? "" }
             })
         return RenderedView(
@@ -121,7 +123,8 @@ private func gridPicture(
     for layer in 0..<thumbnails.layerCount {
         picture.text("\(layer)", x: margin + labelExtent - 8, y: y + extent / 2 + 4, size: 11, .quiet, anchor: .end)
         for head in 0..<thumbnails.headCount {
-            let badge = thumbnails.badges[layer * thumbnails.headCount + head]
+            let index = layer * thumbnails.headCount + head
+            let (badge, area) = (thumbnails.badges[index], thumbnails.size * thumbnails.size)
             let left = margin + labelExtent + Double(head) * pitch
             let place = y
             let isChosen = layer == state.layer && head == state.head
@@ -130,9 +133,7 @@ private func gridPicture(
                     x: left, y: place, width: extent, height: extent, .panel, outline: isChosen ? .query : nil,
                     title: "Layer \(layer), head \(head); \(badge.description)")
                 picture.heat(
-                    thumbnails.bytes[
-                        (layer * thumbnails.headCount + head) * thumbnails.size * thumbnails.size..<(layer
-                            * thumbnails.headCount + head + 1) * thumbnails.size * thumbnails.size],
+                    thumbnails.bytes[index * area..<(index + 1) * area],
                     size: thumbnails.size, x: left, y: place, extent: extent)
                 guard let role = badge.role, let score = badge.score else { return }
                 let text =

@@ -14,7 +14,8 @@ extension Inspection {
         case .word: return try wordView(state)
         case .grid: return try gridView(state)
         case .steps: return try stepsView(state)
-        case .head, .similarity: throw .viewNeedsHead(view: state.view.rawValue)
+        case .head: return try headView(state)
+        case .similarity: return try similarityView(state)
         }
     }
 }

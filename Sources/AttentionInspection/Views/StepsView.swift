@@ -27,7 +27,9 @@ extension AttentionSteps {
     }
 }
 
-/// The ladder as a picture. Vectors run downwards, a component a line; tokens stand side by side.
+/// The ladder as a picture.
+///
+/// Vectors run downwards, a component a line; tokens stand side by side.
 ///
 /// Where a vector has more components, or the sentence more tokens, than are shown, what the others add up to is a number of
 /// its own, so that what is shown always recombines to what follows.
@@ -83,7 +85,9 @@ private struct StepsPicture {
                 ? "Key-value head \(steps.keyValueHead) serves query heads \(sharing): they share its keys and values."
                 : "Key-value head \(steps.keyValueHead) serves this query head alone.")
         let hidden = steps.keys.count { $0.masked == nil }
-        if hidden > 0 { say("The mask hides \(hidden) of \(steps.keys.count) tokens from this query: their weight is 0.") }
+        if hidden > 0 {
+            say("The mask hides \(hidden) of \(steps.keys.count) tokens from this query: their weight is 0.")
+        }
         let others = steps.keys.count - hidden - shown.count
         if others > 0 {
             let weight = self.others(of: \.weight)
@@ -266,7 +270,7 @@ private struct StepsPicture {
     private mutating func cell(
         _ number: Double?, step: String, token: AttentionSteps.Key?, component: String?, shade: Double = 0
     ) -> Picture.Cell {
-        cell(number, step: step, name: token.map(name) ?? "", component: component ?? "", shade: shade, role: .attention)
+        cell(number, step: step, name: token.map(name) ?? "", component: component ?? "", shade: shade)
     }
 
     private mutating func cell(
@@ -303,7 +307,8 @@ private struct StepsPicture {
     }
 
     private mutating func say(_ text: String) {
-        y = picture.paragraph(
-            text, x: Self.margin, y: y + 14, width: picture.width - 2 * Self.margin, size: 12.5, .quiet) - 10
+        y =
+            picture.paragraph(
+                text, x: Self.margin, y: y + 18, width: picture.width - 2 * Self.margin, size: 12.5, .quiet) - 12
     }
 }

@@ -111,7 +111,7 @@ private struct WordPicture {
         let room = picture.width - 2 * Self.margin
         gutter = state.style == .lines ? max(44, min(120, room * 0.14)) : 8
         let longest = explanation.words.map { Picture.extent(of: $0.text.printable, size: 14) }.max() ?? 0
-        wordExtent = min(longest + 34, max(88, room * 0.26))
+        wordExtent = min(longest + 34, max(88, room * 0.32))
         figureExtent = (room - gutter - wordExtent) / 3
         largestEffect = explanation.words.compactMap(\.effect).max() ?? 0
 
@@ -172,8 +172,8 @@ private struct WordPicture {
         ]
         for (column, name) in names.enumerated() {
             picture.text(
-                name.0, x: figureX(column) + figureExtent, y: y, size: 12, name.1, anchor: .end,
-                extent: figureExtent - 4)
+                name.0, x: figureX(column) + figureExtent, y: y, size: figureExtent < 84 ? 10 : 12, name.1,
+                anchor: .end)
         }
         y += 8
         let rest = choice.rows.filter { $0 != choice.sink }
@@ -210,7 +210,10 @@ private struct WordPicture {
                 (word.attentionWithoutSink ?? word.attention).map(Numbers.percent), .attention,
                 word.isSink ? "of all attention: an attention sink" : "attention"
             ),
-            (word.contribution, word.contribution, word.contribution.map(Numbers.percent), .contribution, "contribution"),
+            (
+                word.contribution, word.contribution, word.contribution.map(Numbers.percent), .contribution,
+                "contribution"
+            ),
             (
                 word.effect.map { largestEffect > 0 ? $0 / largestEffect : 0 }, word.effect,
                 word.effect.map(Numbers.bits), .effect, "bits of effect"
@@ -225,6 +228,7 @@ private struct WordPicture {
                 picture.rectangle(
                     x: wordX - 2, y: y, width: wordExtent, height: 26, .panel, radius: 4, outline: .query)
             }
+            if word.isSink { picture.text("sink", x: Self.margin, y: y + 18, size: 12, .quiet) }
             picture.text("\(index)", x: wordX + 20, y: y + 17, size: 11, .quiet, anchor: .end)
             picture.text(
                 word.text, x: wordX + 26, y: y + 18, size: 14, word.isVisible ? .ink : .quiet, isBold: isTarget,
