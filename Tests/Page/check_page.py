@@ -391,11 +391,11 @@ def every_result_of_the_steps_follows_from_the_operands_that_are_shown(bench):
     assert len(tokens) == 6, tokens
     dimension = range(64)
     for before, after, names in [("q before", "q rotated", ["q"]), *[(token, token, ["k before rotation", "k"]) for token in tokens]]:
-        for component in range(32):
-            # A rotation leaves the length of each pair.
+        for component in range(0, 64, 2):
+            # A rotation leaves the length of each pair; this file has the two of a pair side by side.
             first, last = (names[0], names[-1])
-            close(cells[first, before, f"{component}"] ** 2 + cells[first, before, f"{component + 32}"] ** 2,
-                  cells[last, after, f"{component}"] ** 2 + cells[last, after, f"{component + 32}"] ** 2)
+            close(cells[first, before, f"{component}"] ** 2 + cells[first, before, f"{component + 1}"] ** 2,
+                  cells[last, after, f"{component}"] ** 2 + cells[last, after, f"{component + 1}"] ** 2)
     query = [cells["q", "q rotated", f"{c}"] for c in dimension]
     largest = max(cells["× scale", token] for token in tokens)
     total = sum(cells["e^…", token] for token in tokens)
