@@ -100,12 +100,14 @@ async function look() {
   const slow = setTimeout(() => { if (mine === round && !shown) showMessage("The model is reading the sentence …"); }, 250);
   try {
     const wanted = question();
-    const first = await answer({ ...wanted, effect: "never" }, "view");
+    // What takes longest comes after what is there at once.
+    const comesLater = view.hasEffect && wanted.effect !== "never";
+    const first = await answer(comesLater ? { ...wanted, effect: "never" } : wanted, "view");
     if (mine !== round) return;
     clearTimeout(slow);
     show(first);
     await view.show?.(context, first);
-    if (view.hasEffect && wanted.effect !== "never") {
+    if (comesLater) {
       const whole = await answer(wanted, "view");
       if (mine === round) show(whole);
     }
