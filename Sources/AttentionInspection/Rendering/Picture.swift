@@ -1,3 +1,5 @@
+internal import Attention
+
 /// A picture in the making: marks and text on a ground of a given width, which grows downwards.
 ///
 /// Colours are roles, not values, so that one style sheet makes a picture light or dark. Coordinates are written with two
@@ -182,7 +184,7 @@ struct Picture {
 
     /// A coordinate with at most two decimals.
     static func number(_ number: Double) -> String {
-        precondition(number.isFinite, "A coordinate is \(number).")
+        require(number.isFinite, "A coordinate is \(number).")
         let hundredths = (number * 100).rounded()
         return hundredths == (hundredths / 100).rounded() * 100
             ? "\(Int(hundredths / 100))" : "\(hundredths / 100)"

@@ -188,16 +188,17 @@ private struct HeadPicture {
     /// The matrix: rows attend, columns are attended to; numbers stand in the cells where there is room.
     private mutating func numbers() {
         let label = min(110, room * 0.28)
-        let cell = max(3, min(44, (room - label) / Double(matrix.count)))
+        // The last turned label leans over the right edge of its column.
+        let cell = max(3, min(44, (room - label - 26) / Double(matrix.count)))
         let height = max(12, min(30, cell))
         let longest = matrix.texts.map { Picture.extent(of: $0.printable, size: 11) }.max() ?? 0
-        y += min(80, longest) * 0.87 + 24
+        y += min(60, longest) * 0.87 + 24
         let top = y
         if cell >= 9 {
             for (column, text) in matrix.texts.enumerated() {
                 picture.text(
                     text, x: Self.margin + label + (Double(column) + 0.6) * cell, y: top - 5, size: 11, .key,
-                    isBold: column == target && state.direction == .incoming, isTurned: true, extent: 80)
+                    isBold: column == target && state.direction == .incoming, isTurned: true, extent: 60)
             }
         }
         let matrix = matrix
