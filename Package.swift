@@ -18,10 +18,13 @@ let package = Package(
         // What `attend bench` and the package in Benchmarks time.
         .library(name: "Workloads", targets: ["Workloads"]),
         .library(name: "AttentionInspection", targets: ["AttentionInspection"]),
+        .library(name: "SemanticSearch", targets: ["SemanticSearch"]),
         .executable(name: "attend", targets: ["attend"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        // SQLite, for `SemanticSearch` alone.
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
         // MARK: - The house, from the ground up
@@ -33,11 +36,15 @@ let package = Package(
             name: "PretrainedModels", dependencies: ["SequenceModels", "ModelFiles"], swiftSettings: strict),
         .target(
             name: "AttentionInspection", dependencies: ["PretrainedModels"], swiftSettings: strict),
+        .target(
+            name: "SemanticSearch",
+            dependencies: ["AttentionInspection", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict),
         .target(name: "Workloads", dependencies: ["PretrainedModels"], swiftSettings: strict),
         .executableTarget(
             name: "attend",
             dependencies: [
-                "AttentionInspection", "Workloads",
+                "AttentionInspection", "SemanticSearch", "Workloads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -76,6 +83,10 @@ let package = Package(
             dependencies: [
                 "AttentionInspection", "PretrainedModels", "SequenceModels", "ModelFiles", "Attention", "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SemanticSearchTests",
+            dependencies: ["SemanticSearch", "PretrainedModels", "SequenceModels", "Attention", "TestSupport"],
             swiftSettings: strict),
         .testTarget(name: "WorkloadsTests", dependencies: ["Workloads"], swiftSettings: strict),
         .testTarget(

@@ -21,6 +21,10 @@ struct Attend: ParsableCommand {
             A vector for each line of a file:
               attend embed sentences.txt --output sentences.npy
 
+            The lines of your files that mean what you ask, whatever their words:
+              attend search add notes.txt
+              attend search "where the keys are"
+
             The operator on your own vectors, and on an example that fits the screen:
               attend compute vectors.json --similarity cosine
               attend compute --example
@@ -30,8 +34,8 @@ struct Attend: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, ComputeCommand.self,
-            BenchCommand.self,
+            ExplainCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self, SearchCommand.self,
+            ComputeCommand.self, BenchCommand.self,
         ],
         defaultSubcommand: ExplainCommand.self)
 
