@@ -21,6 +21,7 @@ let package = Package(
         // What the package in Fuzzing feeds with bytes.
         .library(name: "FileFuzzing", targets: ["FileFuzzing"]),
         .library(name: "ModelFuzzing", targets: ["ModelFuzzing"]),
+        .library(name: "SemanticSearch", targets: ["SemanticSearch"]),
         .executable(name: "attend", targets: ["attend"]),
     ],
     dependencies: [
@@ -28,6 +29,8 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.9.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+        // SQLite, for `SemanticSearch` alone.
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
         // MARK: - The house, from the ground up
@@ -48,11 +51,15 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             resources: [.copy("Resources/page")], swiftSettings: strict),
+        .target(
+            name: "SemanticSearch",
+            dependencies: ["AttentionInspection", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict),
         .target(name: "Workloads", dependencies: ["PretrainedModels"], swiftSettings: strict),
         .executableTarget(
             name: "attend",
             dependencies: [
-                "AttentionInspection", "AttentionServer", "Workloads",
+                "AttentionInspection", "AttentionServer", "SemanticSearch", "Workloads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -104,6 +111,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "AttentionServerTests", dependencies: ["AttentionServer", "AttentionInspection", "PretrainedModels"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SemanticSearchTests",
+            dependencies: ["SemanticSearch", "PretrainedModels", "SequenceModels", "Attention", "TestSupport"],
             swiftSettings: strict),
         .testTarget(name: "WorkloadsTests", dependencies: ["Workloads"], swiftSettings: strict),
         .testTarget(

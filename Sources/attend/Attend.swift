@@ -27,6 +27,10 @@ struct Attend: ParsableCommand {
             Which models there are, here and in Hugging Face's cache:
               attend models list
 
+            The lines of your files that mean what you ask, whatever their words:
+              attend search add notes.txt
+              attend search "where the keys are"
+
             The operator on your own vectors, and on an example that fits the screen:
               attend compute vectors.json --similarity cosine
               attend compute --example
@@ -37,7 +41,7 @@ struct Attend: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             ExplainCommand.self, ViewCommand.self, TrainCommand.self, GenerateCommand.self, EmbedCommand.self,
-            ModelsCommand.self, ComputeCommand.self, BenchCommand.self,
+            SearchCommand.self, ModelsCommand.self, ComputeCommand.self, BenchCommand.self,
         ],
         defaultSubcommand: ExplainCommand.self)
 

@@ -4,21 +4,26 @@ import Testing
 
 @testable import AttentionServer
 
+/// What pieces of work saw.
+private final class Seen: Sendable {
+    let running = Mutex(0)
+    let threads = Mutex<Set<String>>([])
+}
+
 @Suite struct `The queue of the models' thread` {
     @Test func `does one piece of work at a time, in order, on one thread that is not the caller's`() async throws {
         let queue = ComputeQueue(limit: 100)
-        let running = Mutex(0)
-        let threads = Mutex<Set<String>>([])
+        let seen = Seen()
         try await withThrowingTaskGroup(of: Int.self) { group in
             for index in 0..<50 {
                 group.addTask {
                     try await queue.run {
-                        running.withLock {
+                        seen.running.withLock {
                             $0 += 1
                             #expect($0 == 1)
                         }
-                        _ = threads.withLock { $0.insert(Thread.current.name ?? "") }
-                        running.withLock { $0 -= 1 }
+                        _ = seen.threads.withLock { $0.insert(Thread.current.name ?? "") }
+                        seen.running.withLock { $0 -= 1 }
                         return index
                     }
                 }
@@ -27,7 +32,7 @@ import Testing
             for try await index in group { sum += index }
             #expect(sum == 49 * 25)
         }
-        #expect(threads.withLock { $0 } == ["attention-models"])
+        #expect(seen.threads.withLock { $0 } == ["attention-models"])
     }
 
     @Test func `refuses at once what has no place, and takes more once there is`() async throws {

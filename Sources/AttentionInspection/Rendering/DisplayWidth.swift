@@ -25,7 +25,7 @@ extension String {
     }
 
     /// The text with what would move the cursor, or be invisible, shown as a symbol.
-    var printable: String {
+    package var printable: String {
         String(
             String.UnicodeScalarView(
                 unicodeScalars.map { scalar in

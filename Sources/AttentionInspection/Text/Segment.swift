@@ -5,6 +5,12 @@ public struct Segment: Sendable, Hashable {
     /// Which tokens it consists of.
     public let tokens: Range<Int>
 
+    /// Creates a segment.
+    package init(text: String, tokens: Range<Int>) {
+        self.text = text
+        self.tokens = tokens
+    }
+
     /// Whether there is nothing to read in it.
     var isWhiteSpace: Bool { text == Self.whiteSpace || text.trimmingWhiteSpace.isEmpty }
 
@@ -26,7 +32,7 @@ extension Segment {
     ///   - tokenEnds: Where each token ends, in bytes, in ascending order; the last is the text's end.
     ///   - leadingTokenTexts: The texts of tokens in front of the text's own, each a segment of its own.
     /// - Returns: The segments in order.
-    static func words(of text: [UInt8], tokenEnds: [Int], leadingTokenTexts: [String] = []) -> [Segment] {
+    package static func words(of text: [UInt8], tokenEnds: [Int], leadingTokenTexts: [String] = []) -> [Segment] {
         var segments = leadingTokenTexts.enumerated().map { Segment(text: $1, tokens: $0..<$0 + 1) }
         let wordEnds = Set(wordBoundaries(of: text))
         var firstToken = 0

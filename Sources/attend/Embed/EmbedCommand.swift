@@ -49,12 +49,6 @@ struct EmbedCommand: ParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    /// What products multiply.
-    enum ProductType: String, CaseIterable, ExpressibleByArgument {
-        case float32, bfloat16
-        var elementType: ElementType { self == .float32 ? .float32 : .bfloat16 }
-    }
-
     func validate() throws {
         if let output, EmbeddingOutput.Format(path: output) == nil {
             throw ValidationError("--output is '\(output)'; it must end in .jsonl, .npy or .safetensors.")
@@ -93,7 +87,7 @@ struct EmbedCommand: ParsableCommand {
             writer = StandardOutput()
         }
         var progress = ProgressLine()
-        let totalByteCount = Self.byteCount(of: names)
+        let totalByteCount = LineReader.byteCount(of: names)
         var (textCount, readByteCount) = (0, 0)
         let clock = ContinuousClock()
         let start = clock.now
@@ -119,11 +113,10 @@ struct EmbedCommand: ParsableCommand {
             }
         }
         for name in names {
-            let isJSON = jsonl || name.hasSuffix(".jsonl") || name.hasSuffix(".ndjson")
-            let lines = try LineReader(name)
+            let lines = try LineReader(name, isJSON: jsonl, field: field)
             while let line = try lines.next() {
                 readByteCount += line.byteCount
-                batch.append(isJSON ? try text(ofJSON: line, in: name) : line.text)
+                batch.append(line.text)
                 if batch.count == Self.batchLength { try flush() }
             }
         }
@@ -134,29 +127,12 @@ struct EmbedCommand: ParsableCommand {
 
     /// Enough texts that those of one length meet, few enough that standard output is never long silent.
     private static let batchLength = 512
+}
 
-    /// How much there is to read, where that is known.
-    private static func byteCount(of names: [String]) -> Int? {
-        var total = 0
-        for name in names {
-            guard name != "-", let size = try? FileManager.default.attributesOfItem(atPath: name)[.size] as? Int
-            else { return nil }
-            total += size
-        }
-        return total
-    }
-
-    private func text(ofJSON line: LineReader.Line, in name: String) throws -> String {
-        let place = "line \(line.number) of \(name == "-" ? "standard input" : "'\(name)'")"
-        do {
-            let value = try JSONValue(parsing: Array(line.text.utf8))
-            if let text = value.stringValue ?? value[field]?.stringValue { return text }
-        } catch {
-            throw CommandFailure.failure("\(place) is not JSON: \(error)")
-        }
-        throw CommandFailure.failure(
-            "\(place) is neither a string nor an object with a string '\(field)'. Name another with --field.")
-    }
+/// What a model's products multiply.
+enum ProductType: String, CaseIterable, ExpressibleByArgument {
+    case float32, bfloat16
+    var elementType: ElementType { self == .float32 ? .float32 : .bfloat16 }
 }
 
 /// Where vectors go.
