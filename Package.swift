@@ -129,3 +129,14 @@ let package = Package(
         ),
     ]
 )
+
+// Tests of the libraries alone, in release as well, need not wait for what the command is built with.
+if Context.environment["ATTENTION_LIBRARIES_ONLY"] != nil {
+    let command: Set = [
+        "attend", "AttentionServer", "SemanticSearch", "digits", "attendTests", "AttentionServerTests",
+        "SemanticSearchTests", "DigitsTests",
+    ]
+    package.targets.removeAll { command.contains($0.name) }
+    package.products.removeAll { command.contains($0.name) }
+    package.dependencies = []
+}

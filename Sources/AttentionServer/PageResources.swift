@@ -63,7 +63,7 @@ public struct PageResources: Sendable {
                 "\(place)/swift-attention_AttentionServer.resources/page",
                 "\(place)/swift-attention_AttentionServer.bundle/Contents/Resources/page",
                 "\(place)/swift-attention_AttentionServer.bundle/page",
-                "\(place)/../share/swift-attention/page",
+                "\((place as NSString).deletingLastPathComponent)/share/swift-attention/page",
             ] where !folders.contains(folder) {
                 folders.append(folder)
             }

@@ -75,21 +75,21 @@ public struct PageServer: Sendable {
         self.resources = resources
     }
 
-    /// Serves until the task is cancelled or `shutdown` says so; requests that are being answered are finished first,
+    /// Serves until the task is cancelled or `shutdown` returns; requests that are being answered are finished first,
     /// for three seconds at most.
     ///
     /// - Parameters:
-    ///   - shutdown: Ends once the server has to stop.
+    ///   - shutdown: Returns once the server has to stop.
     ///   - onRunning: Called with the port once the server listens.
     /// - Throws: ``CannotListen``, or what the server throws.
     public func run(
-        shutdown: AsyncStream<Void>, onRunning: @escaping @Sendable (Int) -> Void
+        until shutdown: @escaping @Sendable () async throws -> Void, onRunning: @escaping @Sendable (Int) -> Void
     ) async throws {
         let first = configuration.port ?? Configuration.defaultPort
         do {
-            try await serve(port: first, shutdown: shutdown, onRunning: onRunning)
+            try await serve(port: first, until: shutdown, onRunning: onRunning)
         } catch let error as IOError where error.errnoCode == EADDRINUSE && configuration.port == nil {
-            try await serve(port: 0, shutdown: shutdown, onRunning: onRunning)
+            try await serve(port: 0, until: shutdown, onRunning: onRunning)
         } catch let error as IOError {
             throw CannotListen(
                 host: configuration.host, port: first, reason: String(cString: strerror(error.errnoCode)))
@@ -99,7 +99,8 @@ public struct PageServer: Sendable {
     }
 
     private func serve(
-        port: Int, shutdown: AsyncStream<Void>, onRunning: @escaping @Sendable (Int) -> Void
+        port: Int, until shutdown: @escaping @Sendable () async throws -> Void,
+        onRunning: @escaping @Sendable (Int) -> Void
     ) async throws {
         // What goes wrong is said to whoever asked; the library's log is for its own faults.
         var logger = Logger(label: "attend view", factory: { StreamLogHandler.standardError(label: $0) })
@@ -129,7 +130,7 @@ public struct PageServer: Sendable {
         let services = ServiceGroup(configuration: group)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask {
-                for await _ in shutdown { break }
+                try await shutdown()
                 await services.triggerGracefulShutdown()
             }
             try await services.run()

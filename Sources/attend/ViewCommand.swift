@@ -57,17 +57,16 @@ struct ViewCommand: ParsableCommand {
             let server = PageServer(configuration: configuration, resources: resources)
             let arguments = pageArguments
             let opens = open
-            let (shutdown, continuation) = AsyncStream<Void>.makeStream()
             let outcome = Mutex<Result<Void, any Error>>(.success(()))
             let isDone = DispatchSemaphore(value: 0)
             Interruption.watch()
             Task {
-                while !Interruption.isRequested { try await Task.sleep(for: .milliseconds(100)) }
-                continuation.finish()
-            }
-            Task {
                 do {
-                    try await server.run(shutdown: shutdown) { port in
+                    try await server.run(
+                        until: {
+                            while !Interruption.isRequested { try await Task.sleep(for: .milliseconds(100)) }
+                        }
+                    ) { port in
                         Self.announce(configuration, port: port, arguments: arguments, opens: opens)
                     }
                 } catch {

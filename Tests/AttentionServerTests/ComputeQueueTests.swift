@@ -32,7 +32,7 @@ private final class Seen: Sendable {
             for try await index in group { sum += index }
             #expect(sum == 49 * 25)
         }
-        #expect(seen.threads.withLock { $0 } == ["attention-models"])
+        #expect(seen.threads.withLock { $0 } == ["attend-models"])
     }
 
     @Test func `refuses at once what has no place, and takes more once there is`() async throws {

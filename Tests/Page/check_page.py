@@ -466,7 +466,7 @@ def text_has_a_contrast_of_4_5_and_everything_a_name(bench):
                 assert not poor, (scheme, view, poor[:5])
                 nameless = page.evaluate("""() => [...document.querySelectorAll(
                     'button, a, select, input, textarea, canvas, [role=region], dialog, svg, img')].filter((e) => {
-                      if (!e.checkVisibility()) return false;
+                      if (!e.checkVisibility() || e.closest('[aria-hidden=true]')) return false;
                       const labels = (e.labels ? [...e.labels] : []).map((l) => l.textContent).join('');
                       const by = (e.getAttribute('aria-labelledby') ?? '').split(' ')
                         .map((id) => document.getElementById(id)?.textContent ?? '').join('');

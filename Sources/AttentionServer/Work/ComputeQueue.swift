@@ -87,7 +87,8 @@ private final class ModelThread: SerialExecutor {
         let thread = Thread {
             while let job = Self.next(shared) { job.runSynchronously(on: executor) }
         }
-        thread.name = "attention-models"
+        // Linux takes 15 bytes at most.
+        thread.name = "attend-models"
         thread.stackSize = 16 << 20
         thread.start()
     }

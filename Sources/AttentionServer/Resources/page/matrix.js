@@ -101,7 +101,8 @@ export function draw(host, { count, weights, texts, say, shade, choose, label })
   function place(event) {
     const box = view.getBoundingClientRect();
     const at = (client, start, scroll) => Math.floor((client - start + scroll) / zoom);
-    const [row, column] = [at(event.clientY, box.top, view.scrollTop), at(event.clientX, box.left, view.scrollLeft)];
+    const row = at(event.clientY, box.top + view.clientTop, view.scrollTop);
+    const column = at(event.clientX, box.left + view.clientLeft, view.scrollLeft);
     return row >= 0 && column >= 0 && row < count && column < count ? { row, column } : null;
   }
   view.addEventListener("scroll", later);
