@@ -38,7 +38,7 @@ public struct ModelLocator: Sendable {
             candidates.append(huggingFace.path(of: repository))
         }
         if name == Self.defaultModel.name { candidates.append("\(modelsFolder)/\(Self.defaultModel.fileName)") }
-        if reference != nil && !name.hasPrefix("/") {
+        if reference != nil, Self.staysInside(name) {
             candidates += ["\(modelsFolder)/\(name)", "\(modelsFolder)/\(name).gguf"]
         }
         for candidate in candidates {
@@ -47,6 +47,12 @@ public struct ModelLocator: Sendable {
             return isFolder.boolValue ? try modelFile(in: candidate) : candidate
         }
         throw .notFound(name: name, tried: candidates, fetchCommand: Self.fetchCommand)
+    }
+
+    /// Whether a name leads to no place outside a folder that it is put behind.
+    private static func staysInside(_ name: String) -> Bool {
+        !name.hasPrefix("/") && !name.utf8.contains(0)
+            && !name.utf8.split(separator: UInt8(ascii: "/")).contains { $0.elementsEqual("..".utf8) }
     }
 
     private func modelFile(in folder: String) throws(PretrainedModelError) -> String {

@@ -102,6 +102,14 @@ import Testing
         #expect(tried == ["/absent/model.gguf"])
     }
 
+    @Test(arguments: ["../outside.gguf", "a/../../../outside.gguf", "..", "a\0b"])
+    func `no name leads out of the cache`(name: String) throws {
+        try folder.write("swift-attention/outside.gguf")
+        try folder.write("swift-attention/models/a/x")
+        let error = #expect(throws: PretrainedModelError.self) { try locator.path(of: name) }
+        if case .notFound(_, let tried, _) = error { #expect(tried == [name]) }
+    }
+
     @Test func `without any model in the cache the default is reported as absent`() throws {
         let error = #expect(throws: PretrainedModelError.self) { try locator.path(of: nil) }
         guard case .notFound(_, let tried, _) = error else {

@@ -85,10 +85,10 @@ private final class ModelThread: SerialExecutor {
         let shared = shared
         let executor = asUnownedSerialExecutor()
         let thread = Thread {
+            // Here, since on Linux a thread begins with its maker's name; 15 bytes at most.
+            Thread.current.name = "attend-models"
             while let job = Self.next(shared) { job.runSynchronously(on: executor) }
         }
-        // Linux takes 15 bytes at most.
-        thread.name = "attend-models"
         thread.stackSize = 16 << 20
         thread.start()
     }
