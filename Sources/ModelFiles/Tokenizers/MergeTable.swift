@@ -34,17 +34,9 @@ struct MergeTable: Sendable {
     /// Adds a merge, of which at most `capacity` may be added; the first of a pair counts.
     mutating func insert(left: Int32, right: Int32, _ merge: Merge) {
         let pair = Self.pair(left, right)
-        let slot = slot(of: pair)
-        if slots[slot].pair == Self.free {
+        if let slot = withLookup({ $0.slot(of: pair) }), slots[slot].pair == Self.free {
             slots[slot] = Slot(pair: pair, merge: merge)
         }
-    }
-
-    /// Returns the merge of two tokens, or `nil` when they do not merge.
-    subscript(left: Int32, right: Int32) -> Merge? {
-        let pair = Self.pair(left, right)
-        let slot = slots[slot(of: pair)]
-        return slot.pair == pair ? slot.merge : nil
     }
 
     /// The table's slots at one place, for a piece's many look-ups.
@@ -59,12 +51,17 @@ struct MergeTable: Sendable {
         @inline(__always)
         subscript(left: Int32, right: Int32) -> Merge? {
             let pair = MergeTable.pair(left, right)
-            var index = Int(truncatingIfNeeded: (pair &* multiplier) >> shift)
-            while true {
-                if slots[index].pair == pair { return slots[index].merge }
-                if slots[index].pair == MergeTable.free { return nil }
-                index = (index &+ 1) & mask
-            }
+            let slot = slots[slot(of: pair)]
+            return slot.pair == pair ? slot.merge : nil
+        }
+
+        /// The slot that holds the pair, or the free one where it belongs.
+        @inline(__always)
+        fileprivate func slot(of pair: UInt64) -> Int {
+            var slot = Int(truncatingIfNeeded: (pair &* multiplier) >> shift)
+            // At least half of the slots are free, so the walk ends.
+            while slots[slot].pair != pair, slots[slot].pair != MergeTable.free { slot = (slot &+ 1) & mask }
+            return slot
         }
     }
 
@@ -87,16 +84,5 @@ struct MergeTable: Sendable {
 
     fileprivate static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
-    }
-
-    /// The slot that holds the pair, or the free one where it belongs.
-    private func slot(of pair: UInt64) -> Int {
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: (pair &* multiplier) >> shift)
-        // At least half of the slots are free, so the walk ends.
-        while slots[slot].pair != pair, slots[slot].pair != Self.free {
-            slot = (slot + 1) & mask
-        }
-        return slot
     }
 }

@@ -131,11 +131,16 @@ struct BytePairModel: Sendable {
                 return
             }
         }
-        merger.removeAll()
-        if case .bytes(let ids) = alphabet, Self.append(piece, ids, to: &merger) {
-            merger.merge(by: merges) { tokens.append($0, $1.lowerBound, $1.upperBound) }
-            return
+        if case .bytes(let ids) = alphabet, Self.begin(piece, ids, in: &merger) {
+            // Nothing is unknown.
+        } else {
+            begin(piece, in: &merger)
         }
+        merger.merge(by: merges) { tokens.append($0, $1.lowerBound, $1.upperBound) }
+    }
+
+    /// Begins a piece with a token for each character.
+    private func begin(_ piece: UnsafeRawBufferPointer, in merger: inout BytePairMerger) {
         merger.removeAll()
         // What comes before a known token is unknown: one token of so many bytes.
         var unknown: Range<Int>?
@@ -164,15 +169,15 @@ struct BytePairModel: Sendable {
             }
         }
         flush(&unknown, &merger)
-        merger.merge(by: merges) { tokens.append($0, $1.lowerBound, $1.upperBound) }
     }
 
-    /// Appends a token for each byte, and returns whether each has one.
+    /// Begins a piece with a token for each byte, and returns whether each has one.
     @inline(__always)
-    private static func append(
-        _ piece: UnsafeRawBufferPointer, _ ids: [Int32], to merger: inout BytePairMerger
+    private static func begin(
+        _ piece: UnsafeRawBufferPointer, _ ids: [Int32], in merger: inout BytePairMerger
     ) -> Bool {
-        ids.withUnsafeBufferPointer { ids in
+        merger.removeAll()
+        return ids.withUnsafeBufferPointer { ids in
             for offset in 0..<piece.count {
                 let id = ids[Int(piece[offset])]
                 if id < 0 { return false }
