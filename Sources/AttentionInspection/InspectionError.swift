@@ -63,3 +63,9 @@ public enum InspectionError: Error, Equatable, CustomStringConvertible {
         }
     }
 }
+
+extension InspectionError {
+    static func headWithoutLayer(_ head: Int) -> InspectionError {
+        .incompleteHead(reason: "Head \(head) of which layer? Name the layer as well.")
+    }
+}

@@ -35,6 +35,13 @@ extension Inspection {
     public func weights(
         layer: Int?, head: Int?, unit: ViewState.Unit = .words
     ) throws(InspectionError) -> AttentionMatrix {
+        try weights(layer: layer, head: head, unit: unit) { _, _ in }
+    }
+
+    /// Returns the same, and shows each layer's heads, `[head][from · to]`, on the way.
+    func weights(
+        layer: Int?, head: Int?, unit: ViewState.Unit, visiting visit: (_ layer: Int, _ heads: [[Float]]) -> Void
+    ) throws(InspectionError) -> AttentionMatrix {
         try check(ExplanationOptions(layer: layer, head: head))
         let pass = try forwardPass()
         let layers = layer.map { $0..<$0 + 1 } ?? 0..<pass.trace.layers.count
@@ -42,6 +49,7 @@ extension Inspection {
         var sum = [Float](repeating: 0, count: texts.count * texts.count)
         for layer in layers {
             let heads = try merged(pass, layer: layer, unit: unit)
+            visit(layer, heads)
             let chosen = head.map { [heads[$0]] } ?? heads
             let share = 1 / Float(layers.count * chosen.count)
             for matrix in chosen {
@@ -57,23 +65,38 @@ extension Inspection {
         let (tokenCount, count) = (text.ids.count, segments.count)
         let headCount = pass.trace.layers[layer].queries.shape[1]
         var heads = [[Float]](repeating: [Float](repeating: 0, count: count * count), count: headCount)
-        // Which word each token belongs to, and what its row counts for.
-        let words = segments.enumerated().flatMap { word, segment in segment.tokens.map { _ in word } }
         let chunk = max(1, (1 << 24) / (headCount * tokenCount))
         for first in stride(from: 0, to: tokenCount, by: chunk) {
             if Task.isCancelled { throw .cancelled }
             let queries = first..<min(tokenCount, first + chunk)
             let elements = pass.attentionWeights(layer: layer, queries: queries).floats
             for head in 0..<headCount {
-                for query in queries {
-                    let row = (head * queries.count + query - first) * tokenCount
-                    let share = 1 / Float(segments[words[query]].tokens.count)
-                    let target = words[query] * count
-                    for key in 0..<tokenCount { heads[head][target + words[key]] += elements[row + key] * share }
-                }
+                let start = head * queries.count * tokenCount
+                add(elements[start..<start + queries.count * tokenCount], of: queries, to: &heads[head], segments)
             }
         }
         guard heads.allSatisfy({ $0.allSatisfy(\.isFinite) }) else { throw .notFinite(place: "layer \(layer)") }
         return heads
+    }
+    /// Returns the weights between words that weights between tokens, `[from · to]`, come to.
+    func wordWeights(_ tokens: [Float]) -> [Float] {
+        let segments = text.wordSegments
+        var words = [Float](repeating: 0, count: segments.count * segments.count)
+        add(tokens[...], of: 0..<text.ids.count, to: &words, segments)
+        return words
+    }
+
+    /// Adds some tokens' rows to those of their words or tokens: the sum over what is attended to, the mean over what attends.
+    private func add(_ rows: ArraySlice<Float>, of queries: Range<Int>, to sums: inout [Float], _ segments: [Segment]) {
+        let words = segments.enumerated().flatMap { word, segment in segment.tokens.map { _ in word } }
+        var place = rows.startIndex
+        for query in queries {
+            let share = 1 / Float(segments[words[query]].tokens.count)
+            let target = words[query] * segments.count
+            for word in words {
+                sums[target + word] += rows[place] * share
+                place += 1
+            }
+        }
     }
 }

@@ -226,9 +226,7 @@ public final class Inspection: Sendable {
             throw .layerOutOfRange(layer: layer, layerCount: transformer.layers.count)
         }
         if let head = options.head {
-            if options.layer == nil {
-                throw .incompleteHead(reason: "Head \(head) of which layer? Name the layer as well.")
-            }
+            if options.layer == nil { throw .headWithoutLayer(head) }
             if !(0..<transformer.configuration.headCount ~= head) {
                 throw .headOutOfRange(head: head, headCount: transformer.configuration.headCount)
             }

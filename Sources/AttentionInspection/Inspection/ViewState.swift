@@ -141,7 +141,7 @@ public struct ViewState: Sendable, Hashable {
         try require(0...1000 ~= predictionCount, "top", predictionCount, "from 0 to 1000")
         if let target { try require(target >= 0, "target", target, "a position from 0") }
         if let head, layer == nil {
-            throw .incompleteHead(reason: "Head \(head) of which layer? Name the layer as well.")
+            throw .headWithoutLayer(head)
         }
     }
 

@@ -33,6 +33,11 @@ struct Picture {
 
     enum Anchor: String { case start, middle, end }
 
+    /// What stays free at either side.
+    static let margin = 12.0
+    /// How wide what stands between the margins is.
+    var room: Double { width - 2 * Self.margin }
+
     let width: Double
     private(set) var height = 0.0
     private var body = ""
@@ -180,6 +185,23 @@ struct Picture {
             y += size * 1.4
         }
         return y
+    }
+
+    /// Adds what the picture shows, at its top.
+    ///
+    /// - Returns: Where what follows begins.
+    mutating func caption(_ text: String) -> Double {
+        paragraph(text, x: Self.margin, y: 24, width: room, size: 15, isBold: true)
+    }
+
+    /// Adds what the reader has to know, one note under the other.
+    ///
+    /// - Returns: Where what follows begins.
+    @discardableResult
+    mutating func notes(_ notes: [String], at top: Double) -> Double {
+        notes.reduce(top) { y, note in
+            paragraph(note, x: Self.margin, y: y, width: room, size: 12.5, .quiet) + 3
+        }
     }
 
     /// A coordinate with at most two decimals.

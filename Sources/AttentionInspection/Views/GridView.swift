@@ -36,7 +36,7 @@ extension Inspection {
         var badges: [HeadBadge] = []
         for layer in pass.trace.layers.indices {
             let tokens = try merged(pass, layer: layer, unit: .tokens)
-            let shown = unit == .tokens ? tokens : try merged(pass, layer: layer, unit: unit)
+            let shown = unit == .tokens ? tokens : tokens.map(wordWeights)
             for (head, matrix) in tokens.enumerated() {
                 badges.append(
                     HeadBadge(
@@ -44,18 +44,7 @@ extension Inspection {
                         isCausal: pass.transformer.configuration.isCausal))
             }
             for matrix in shown {
-                var largest = [Float](repeating: 0, count: cells * cells)
-                for from in 0..<count {
-                    let row = from * cells / count * cells
-                    let maximum = matrix[from * count..<(from + 1) * count].max() ?? 0
-                    for to in 0..<count {
-                        let weight = Double(matrix[from * count + to])
-                        let shade = Float(scale.shade(weight, rowMaximum: Double(maximum)))
-                        let cell = row + to * cells / count
-                        if shade > largest[cell] { largest[cell] = shade }
-                    }
-                }
-                bytes += largest.map { UInt8(min(255, ($0 * 255).rounded())) }
+                bytes += scale.shades(of: matrix, count: count, cellCount: cells)
             }
         }
         return Thumbnails(
@@ -104,10 +93,9 @@ private struct GridData: Encodable {
 private func gridPicture(
     _ thumbnails: Thumbnails, _ state: ViewState, caption: String, notes: [String]
 ) -> Picture {
-    let margin = 12.0
     var picture = Picture(width: state.width)
-    let room = picture.width - 2 * margin
-    var y = picture.paragraph(caption, x: margin, y: 24, width: room, size: 15, isBold: true) + 8
+    let (margin, room) = (Picture.margin, picture.room)
+    var y = picture.caption(caption) + 8
     let labelExtent = 30.0
     let pitch = min(120, (room - labelExtent) / Double(thumbnails.headCount))
     let extent = pitch - min(8, pitch * 0.12)
@@ -152,9 +140,7 @@ private func gridPicture(
         let legend = HeadRole.allCases.map { "\($0.letter) \($0.rawValue)" }.joined(separator: ", ")
         y = picture.paragraph(legend, x: margin, y: y, width: room, size: 12)
     }
-    for note in notes + ["\(state.scale.legend) Layers, heads and positions count from 0."] {
-        y = picture.paragraph(note, x: margin, y: y, width: room, size: 12.5, .quiet) + 3
-    }
+    picture.notes(notes + [state.scale.legend], at: y)
     return picture
 }
 

@@ -10,22 +10,24 @@ extension Inspection {
 
     func headView(_ state: ViewState) throws(InspectionError) -> RenderedView {
         let pass = try forwardPass()
-        let target = try position(of: state.target.map { .position($0) } ?? .last, unit: state.unit)
-        let matrix = try weights(layer: state.layer, head: state.head, unit: state.unit)
-        let scope = scope(layer: state.layer, head: state.head)
-        let word = "\"\(matrix.texts[target].printable)\""
-        let direction = state.direction == .outgoing ? "what \(word) attends to" : "what attends to \(word)"
-        let caption = "\(model.name): attention between all \(state.unit.rawValue), \(scope); \(direction)"
+        let target = try target(of: state)
         var squares: [HeadData.Square] = []
-        if let layer = state.layer {
+        let matrix = try weights(layer: state.layer, head: state.head, unit: state.unit) { layer, heads in
+            // Of one layer the heads are shown as well.
+            guard state.layer != nil else { return }
             let groupSize = pass.trace.layers[layer].queries.shape[1] / pass.trace.layers[layer].keys.shape[1]
-            squares = try merged(pass, layer: layer, unit: state.unit).enumerated().map { head, weights in
-                let row = weights[target * matrix.count..<(target + 1) * matrix.count]
+            squares = heads.enumerated().map { head, weights in
+                let count = segments(showingTokens: state.unit == .tokens).count
+                let row = weights[target * count..<(target + 1) * count]
                 return HeadData.Square(
                     head: head, keyValueHead: head / groupSize,
                     shareBeyondFirst: target == 0 ? 0 : Double(row.dropFirst().reduce(0, +)))
             }
         }
+        let scope = scope(layer: state.layer, head: state.head)
+        let word = "\"\(matrix.texts[target].printable)\""
+        let direction = state.direction == .outgoing ? "what \(word) attends to" : "what attends to \(word)"
+        let caption = "\(model.name): attention between all \(state.unit.rawValue), \(scope); \(direction)"
         let isNumbered = matrix.count <= Self.numberedWordLimit
         let notes =
             isNumbered
@@ -82,15 +84,13 @@ private struct HeadData: Encodable {
 }
 
 private struct HeadPicture {
-    private static let margin = 12.0
-
     private let matrix: AttentionMatrix
     private let state: ViewState
     private let target: Int
     private let squares: [HeadData.Square]
     private(set) var picture: Picture
     private var y: Double
-    private let room: Double
+    private var room: Double { picture.room }
 
     init(_ matrix: AttentionMatrix, _ state: ViewState, target: Int, squares: [HeadData.Square], caption: String) {
         self.matrix = matrix
@@ -98,8 +98,7 @@ private struct HeadPicture {
         self.target = target
         self.squares = squares
         picture = Picture(width: state.width)
-        room = picture.width - 2 * Self.margin
-        y = picture.paragraph(caption, x: Self.margin, y: 24, width: room, size: 15, isBold: true)
+        y = picture.caption(caption)
     }
 
     mutating func draw(isNumbered: Bool, notes: [String]) {
@@ -107,9 +106,7 @@ private struct HeadPicture {
         if state.style == .lines && isNumbered { lines() }
         if isNumbered { numbers() } else { shades() }
         y += 14
-        for note in notes + ["\(state.scale.legend) Layers, heads and positions count from 0."] {
-            y = picture.paragraph(note, x: Self.margin, y: y, width: room, size: 12.5, .quiet) + 3
-        }
+        y = picture.notes(notes + [state.scale.legend], at: y)
     }
 
     /// The heads of the layer: each a square, the darker the less the head spends on the first word.
@@ -118,10 +115,11 @@ private struct HeadPicture {
         let perLine = max(1, Int(room / (side + 6)))
         y =
             picture.paragraph(
-                "Heads of the layer; the shade is the share that goes to other words than the first:", x: Self.margin,
+                "Heads of the layer; the shade is the share that goes to other words than the first:",
+                x: Picture.margin,
                 y: y + 6, width: room, size: 12, .quiet) - 8
         for (index, square) in squares.enumerated() {
-            let x = Self.margin + Double(index % perLine) * (side + 6)
+            let x = Picture.margin + Double(index % perLine) * (side + 6)
             let top = y + Double(index / perLine) * (side + 6)
             let isChosen = square.head == state.head
             let share = Numbers.percent(square.shareBeyondFirst).trimmingWhiteSpace
@@ -143,7 +141,7 @@ private struct HeadPicture {
     /// What attends on the left, what is attended to on the right; the target's lines stand out.
     private mutating func lines() {
         let column = min(170, room * 0.32)
-        let (left, right) = (Self.margin + column, Self.margin + min(room, 620) - column)
+        let (left, right) = (Picture.margin + column, Picture.margin + min(room, 620) - column)
         y = y + 16
         picture.text("from", x: left, y: y, size: 12, .query, anchor: .end)
         picture.text("to", x: right, y: y, size: 12, .key)
@@ -197,7 +195,7 @@ private struct HeadPicture {
         if cell >= 9 {
             for (column, text) in matrix.texts.enumerated() {
                 picture.text(
-                    text, x: Self.margin + label + (Double(column) + 0.6) * cell, y: top - 5, size: 11, .key,
+                    text, x: Picture.margin + label + (Double(column) + 0.6) * cell, y: top - 5, size: 11, .key,
                     isBold: column == target && state.direction == .incoming, isTurned: true, extent: 60)
             }
         }
@@ -206,13 +204,13 @@ private struct HeadPicture {
             let row = top + Double(from) * height
             let isTarget = from == target && state.direction == .outgoing
             picture.text(
-                matrix.texts[from], x: Self.margin + label - 6, y: row + height / 2 + 4, size: 11, .query,
+                matrix.texts[from], x: Picture.margin + label - 6, y: row + height / 2 + 4, size: 11, .query,
                 anchor: .end, isBold: isTarget, extent: label - 8)
             let largest = matrix.texts.indices.map { matrix[from, $0] }.max() ?? 0
             for to in matrix.texts.indices {
                 let weight = matrix[from, to]
                 let shade = state.scale.shade(weight, rowMaximum: largest)
-                let x = Self.margin + label + Double(to) * cell
+                let x = Picture.margin + label + Double(to) * cell
                 let isMarked = isTarget || (to == target && state.direction == .incoming)
                 picture.group([("class", "cell"), ("data-from", "\(from)"), ("data-to", "\(to)")]) { picture in
                     picture.rectangle(x: x, y: row, width: cell - 1, height: height - 1, .panel)
@@ -229,7 +227,7 @@ private struct HeadPicture {
         }
         y = top + Double(matrix.count) * height + 8
         if cell >= 30 {
-            picture.text("numbers are per cent", x: Self.margin + label, y: y + 10, size: 11, .quiet)
+            picture.text("numbers are per cent", x: Picture.margin + label, y: y + 10, size: 11, .quiet)
             y += 16
         }
     }
@@ -237,20 +235,11 @@ private struct HeadPicture {
     /// The matrix of many words: a cell is the largest of several weights.
     private mutating func shades() {
         let size = min(matrix.count, 128)
-        var bytes = [UInt8](repeating: 0, count: size * size)
-        for from in matrix.texts.indices {
-            let row = matrix.weights[from * matrix.count..<(from + 1) * matrix.count]
-            let largest = Double(row.max() ?? 0)
-            for (to, weight) in row.enumerated() {
-                let shade = UInt8((255 * state.scale.shade(Double(weight), rowMaximum: largest)).rounded())
-                let cell = from * size / matrix.count * size + to * size / matrix.count
-                bytes[cell] = max(bytes[cell], shade)
-            }
-        }
+        let bytes = state.scale.shades(of: matrix.weights, count: matrix.count, cellCount: size)
         let side = min(room, 900)
         y += 8
-        picture.rectangle(x: Self.margin, y: y, width: side, height: side, .panel)
-        picture.heat(bytes[...], size: size, x: Self.margin, y: y, extent: side)
+        picture.rectangle(x: Picture.margin, y: y, width: side, height: side, .panel)
+        picture.heat(bytes[...], size: size, x: Picture.margin, y: y, extent: side)
         y += side + 8
     }
 }

@@ -18,4 +18,38 @@ extension Inspection {
         case .similarity: return try similarityView(state)
         }
     }
+    /// The position of the word or token that is looked at.
+    func target(of state: ViewState) throws(InspectionError) -> Int {
+        try position(of: state.target.map { .position($0) } ?? .last, unit: state.unit)
+    }
+
+    /// The steps of the one head that a view is of.
+    func steps(_ state: ViewState) throws(InspectionError) -> AttentionSteps {
+        guard let layer = state.layer, let head = state.head else { throw .viewNeedsHead(view: state.view.rawValue) }
+        return try steps(
+            target: try target(of: state), layer: layer, head: head, showsTokens: state.unit == .tokens)
+    }
+}
+
+extension ViewState.Scale {
+    /// Returns the shades of a matrix, from 0 to 255, in fewer cells: a cell is the largest of several weights.
+    ///
+    /// - Parameters:
+    ///   - weights: `[from][to]`, `count` each way.
+    ///   - count: How many words there are.
+    ///   - cellCount: How many cells there are each way, at most `count`.
+    /// - Returns: `[from][to]`, `cellCount` each way.
+    func shades(of weights: [Float], count: Int, cellCount: Int) -> [UInt8] {
+        var shades = [UInt8](repeating: 0, count: cellCount * cellCount)
+        for from in 0..<count {
+            let row = weights[from * count..<(from + 1) * count]
+            let largest = Double(row.max() ?? 0)
+            for (to, weight) in row.enumerated() {
+                let shade = UInt8((255 * shade(Double(weight), rowMaximum: largest)).rounded())
+                let cell = from * cellCount / count * cellCount + to * cellCount / count
+                shades[cell] = max(shades[cell], shade)
+            }
+        }
+        return shades
+    }
 }

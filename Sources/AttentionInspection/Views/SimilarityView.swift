@@ -6,11 +6,9 @@ internal import SequenceModels
 
 extension Inspection {
     func similarityView(_ state: ViewState) throws(InspectionError) -> RenderedView {
-        guard let layer = state.layer, let head = state.head else { throw .viewNeedsHead(view: "similarity") }
-        let target = try position(of: state.target.map { .position($0) } ?? .last, unit: state.unit)
-        let steps = try steps(target: target, layer: layer, head: head, showsTokens: state.unit == .tokens)
+        let steps = try steps(state)
         let comparison = SimilarityComparison(
-            model: model.name, layer: layer, head: head, queryPosition: steps.queryPosition,
+            model: model.name, layer: steps.layer, head: steps.head, queryPosition: steps.queryPosition,
             queryText: steps.queryText, query: steps.query,
             keys: steps.keys.map { key in
                 SimilarityComparison.Key(
@@ -19,7 +17,7 @@ extension Inspection {
                     bias: key.masked.map { $0 - key.scaled })
             }, modelSimilarity: steps.similarity)
         guard comparison.measures.allSatisfy({ $0.scores.allSatisfy(\.isFinite) }) else {
-            throw .notFinite(place: "layer \(layer), head \(head)")
+            throw .notFinite(place: "layer \(steps.layer), head \(steps.head)")
         }
         return comparison.view(state)
     }
@@ -96,10 +94,9 @@ struct SimilarityComparison: Encodable {
                 + "W_k = 1 and v = 1/√D, linear-additive w_q = w_k = 1/√D, the cosine a temperature of 0.1, and distances "
                 + "the bandwidths that models are trained with."
         ]
-        let margin = 12.0
         var picture = Picture(width: state.width)
-        let room = picture.width - 2 * margin
-        var y = picture.paragraph(caption, x: margin, y: 24, width: room, size: 15, isBold: true)
+        let (margin, room) = (Picture.margin, picture.room)
+        var y = picture.caption(caption)
         let chosen = state.similarity?.rawValue ?? modelSimilarity
         let label = min(120, room * 0.26)
         let perBlock = max(1, min(measures.count, Int((room - label) / 84)))
@@ -142,7 +139,7 @@ struct SimilarityComparison: Encodable {
         y += 4
         var said = notes
         if rows.count < visible.count { said.append("\(visible.count - rows.count) tokens are not shown.") }
-        for note in said { y = picture.paragraph(note, x: margin, y: y, width: room, size: 12.5, .quiet) + 3 }
+        picture.notes(said, at: y)
         let table = Table(
             title: caption,
             columns: ["position", "token"]

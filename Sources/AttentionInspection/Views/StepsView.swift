@@ -5,10 +5,8 @@ internal import SequenceModels
 
 extension Inspection {
     func stepsView(_ state: ViewState) throws(InspectionError) -> RenderedView {
-        guard let layer = state.layer, let head = state.head else { throw .viewNeedsHead(view: "steps") }
-        let target = try position(of: state.target.map { .position($0) } ?? .last, unit: state.unit)
-        let steps = try steps(target: target, layer: layer, head: head, showsTokens: state.unit == .tokens)
-        guard steps.isFinite else { throw .notFinite(place: "layer \(layer), head \(head)") }
+        let steps = try steps(state)
+        guard steps.isFinite else { throw .notFinite(place: "layer \(steps.layer), head \(steps.head)") }
         let view = StepsPicture(steps, state)
         return RenderedView(
             state: state, picture: view.picture, table: view.table, caption: steps.caption, notes: view.notes,
@@ -34,7 +32,6 @@ extension AttentionSteps {
 /// Where a vector has more components, or the sentence more tokens, than are shown, what the others add up to is a number of
 /// its own, so that what is shown always recombines to what follows.
 private struct StepsPicture {
-    private static let margin = 12.0
     private static let labelExtent = 62.0
     /// How many components are shown at a time.
     static let componentCount = 16
@@ -55,7 +52,7 @@ private struct StepsPicture {
         let first = min(state.component, max(0, dimension - 1)) / Self.componentCount * Self.componentCount
         components = first..<min(dimension, first + Self.componentCount)
         picture = Picture(width: state.width)
-        let room = picture.width - 2 * Self.margin - Self.labelExtent
+        let room = picture.room - Self.labelExtent
         // The query, and what the others and all add up to, take three columns.
         let columns = max(4, Int(room / 66))
         let visible = steps.keys.filter { $0.position <= steps.queryPosition || $0.masked != nil }
@@ -64,8 +61,7 @@ private struct StepsPicture {
         columnExtent = min(96, room / Double(shown.count + 2))
         table = Table(title: steps.caption, columns: ["step", "token", "component", "value"], rows: [])
 
-        y = picture.paragraph(
-            steps.caption, x: Self.margin, y: 24, width: picture.width - 2 * Self.margin, size: 15, isBold: true)
+        y = picture.caption(steps.caption)
         introduction()
         query()
         keys()
@@ -186,10 +182,10 @@ private struct StepsPicture {
                     cell(
                         steps.keys.reduce(0) { $0 + $1.weight }, step: "softmax α", token: nil, component: "Σ"),
                 ], isSum: true))
-        let room = picture.width - 2 * Self.margin
+        let room = picture.room
         let label = min(110, room * 0.22)
         y = picture.cells(
-            x: Self.margin, y: y, labelExtent: label, columnExtent: min(96, (room - label) / 5),
+            x: Picture.margin, y: y, labelExtent: label, columnExtent: min(96, (room - label) / 5),
             headings: names.map { ($0, .attention) }, rows: rows)
     }
 
@@ -263,7 +259,8 @@ private struct StepsPicture {
             rows.append(row(sum, totals, isSum: count > 0))
         }
         y = picture.cells(
-            x: Self.margin, y: y, labelExtent: sum.map { $0.count > 8 ? 110.0 : Self.labelExtent } ?? Self.labelExtent,
+            x: Picture.margin, y: y,
+            labelExtent: sum.map { $0.count > 8 ? 110.0 : Self.labelExtent } ?? Self.labelExtent,
             columnExtent: min(columnExtent, 96), headings: columns.map { ($0.name, $0.role) }, rows: rows)
     }
 
@@ -302,13 +299,13 @@ private struct StepsPicture {
 
     private mutating func heading(_ text: String, _ role: Picture.Role) {
         y = picture.paragraph(
-            text, x: Self.margin, y: y + 26, width: picture.width - 2 * Self.margin, size: 14, role, isBold: true)
+            text, x: Picture.margin, y: y + 26, width: picture.room, size: 14, role, isBold: true)
         y -= 8
     }
 
     private mutating func say(_ text: String) {
         y =
             picture.paragraph(
-                text, x: Self.margin, y: y + 18, width: picture.width - 2 * Self.margin, size: 12.5, .quiet) - 12
+                text, x: Picture.margin, y: y + 18, width: picture.room, size: 12.5, .quiet) - 12
     }
 }

@@ -90,7 +90,6 @@ extension Explanation {
 
 /// The picture of an explanation: all widths have the same parts, which share out the room.
 private struct WordPicture {
-    private static let margin = 12.0
     private static let rowHeight = 30.0
 
     private let explanation: Explanation
@@ -108,15 +107,14 @@ private struct WordPicture {
         self.state = state
         self.choice = choice
         picture = Picture(width: state.width)
-        let room = picture.width - 2 * Self.margin
+        let room = picture.room
         gutter = state.style == .lines ? max(44, min(120, room * 0.14)) : 8
         let longest = explanation.words.map { Picture.extent(of: $0.text.printable, size: 14) }.max() ?? 0
         wordExtent = min(longest + 34, max(88, room * 0.32))
         figureExtent = (room - gutter - wordExtent) / 3
         largestEffect = explanation.words.compactMap(\.effect).max() ?? 0
 
-        var y = picture.paragraph(
-            explanation.caption, x: Self.margin, y: 24, width: room, size: 15, isBold: true)
+        var y = picture.caption(explanation.caption)
         y = sentence(at: y + 4)
         y = figures(at: y + 16)
         y = footer(at: y + 10)
@@ -126,13 +124,13 @@ private struct WordPicture {
 
     /// Draws the sentence as it is read, each word shaded by the attention that it draws.
     private mutating func sentence(at top: Double) -> Double {
-        let room = picture.width - 2 * Self.margin
-        var (x, y) = (Self.margin, top)
+        let room = picture.room
+        var (x, y) = (Picture.margin, top)
         for (index, word) in explanation.words.enumerated() {
             let text = Picture.fitted(word.text.printable, to: room - 12, size: 14)
             let extent = Picture.extent(of: text, size: 14) + 12
-            if x + extent > Self.margin + room {
-                (x, y) = (Self.margin, y + 28)
+            if x + extent > Picture.margin + room {
+                (x, y) = (Picture.margin, y + 28)
             }
             let isTarget = index == explanation.target.index
             let share = bar(word)
@@ -164,7 +162,7 @@ private struct WordPicture {
     }
 
     private mutating func figures(at top: Double) -> Double {
-        let wordX = Self.margin + gutter
+        let wordX = Picture.margin + gutter
         var y = top + 12
         picture.text(label, x: wordX + 26, y: y, size: 12, .quiet)
         let names: [(String, Picture.Role)] = [
@@ -187,7 +185,7 @@ private struct WordPicture {
         if let sink = choice.sink {
             y += 8
             picture.stroke(
-                "M\(Picture.number(Self.margin)) \(Picture.number(y))H\(Picture.number(picture.width - Self.margin))",
+                "M\(Picture.number(Picture.margin)) \(Picture.number(y))H\(Picture.number(picture.width - Picture.margin))",
                 .line, width: 1)
             y += 6
             row(sink, at: y)
@@ -197,13 +195,13 @@ private struct WordPicture {
     }
 
     private func figureX(_ column: Int) -> Double {
-        Self.margin + gutter + wordExtent + Double(column) * figureExtent
+        Picture.margin + gutter + wordExtent + Double(column) * figureExtent
     }
 
     private mutating func row(_ index: Int, at y: Double) {
         let word = explanation.words[index]
         let isTarget = index == explanation.target.index
-        let wordX = Self.margin + gutter
+        let wordX = Picture.margin + gutter
         let figures: [(share: Double?, value: Double?, text: String?, role: Picture.Role, name: String)] = [
             (
                 word.isSink ? word.attention : bar(word), word.attentionWithoutSink ?? word.attention,
@@ -228,7 +226,7 @@ private struct WordPicture {
                 picture.rectangle(
                     x: wordX - 2, y: y, width: wordExtent, height: 26, .panel, radius: 4, outline: .query)
             }
-            if word.isSink { picture.text("sink", x: Self.margin, y: y + 18, size: 12, .quiet) }
+            if word.isSink { picture.text("sink", x: Picture.margin, y: y + 18, size: 12, .quiet) }
             picture.text("\(index)", x: wordX + 20, y: y + 17, size: 11, .quiet, anchor: .end)
             picture.text(
                 word.text, x: wordX + 26, y: y + 18, size: 14, word.isVisible ? .ink : .quiet, isBold: isTarget,
@@ -285,14 +283,14 @@ private struct WordPicture {
 
     private mutating func footer(at top: Double) -> Double {
         var y = top + 12
-        let room = picture.width - 2 * Self.margin
+        let room = picture.room
         func add(_ text: String, _ role: Picture.Role = .ink, to picture: inout Picture) {
-            y = picture.paragraph(text, x: Self.margin, y: y, width: room, size: 12.5, role) + 3
+            y = picture.paragraph(text, x: Picture.margin, y: y, width: room, size: 12.5, role) + 3
         }
         for line in explanation.footer { add(line, to: &picture) }
         if let hidden = choice.hiddenNote { add(hidden, to: &picture) }
         for note in explanation.notes { add("Note: \(note)", to: &picture) }
-        add("\(state.scale.legend) Layers, heads and positions count from 0.", .quiet, to: &picture)
+        add(state.scale.legend, .quiet, to: &picture)
         return y
     }
 }
@@ -307,12 +305,14 @@ extension ViewState.Scale {
         }
     }
 
-    /// What a full bar or the darkest shade stands for, as a sentence.
+    private static let counting = "Layers, heads and positions count from 0."
+
+    /// What a full bar or the darkest shade stands for, and how places are numbered.
     var legend: String {
         switch self {
-        case .absolute: "Attention is drawn on a scale from 0 to 100 %."
-        case .row: "Attention is drawn on a scale from 0 to the row's largest."
-        case .logarithmic: "Attention is drawn on a logarithmic scale from 0.1 to 100 %."
+        case .absolute: "Attention is drawn on a scale from 0 to 100 %. \(Self.counting)"
+        case .row: "Attention is drawn on a scale from 0 to the row's largest. \(Self.counting)"
+        case .logarithmic: "Attention is drawn on a logarithmic scale from 0.1 to 100 %. \(Self.counting)"
         }
     }
 }

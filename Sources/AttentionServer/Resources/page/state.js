@@ -16,6 +16,11 @@ export function format(state) {
   return "#" + parameters.toString().replaceAll("+", "%20");
 }
 
+/** What a view of one head lacks in a state: the first layer and head, where none is named; else null. */
+export const oneHead = (state) =>
+  (state.layer === undefined || state.head === undefined
+    ? { layer: state.layer ?? 0, head: state.head ?? 0 } : null);
+
 /** The state, whoever changes it, and those who want to know. */
 export class Store {
   #listeners = new Set();

@@ -4,10 +4,7 @@ import { table } from "../figure.js";
 import { draw, shades } from "../matrix.js";
 import { fromBytes, fromText, Unreadable } from "../own.js";
 
-/** One head is looked at. */
-export const defaults = (state) =>
-  (state.layer === undefined || state.head === undefined
-    ? { layer: state.layer ?? 0, head: state.head ?? 0 } : null);
+export { oneHead as defaults } from "../state.js";
 
 export const name = "similarity";
 export const title = "Similarity";

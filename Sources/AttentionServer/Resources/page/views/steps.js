@@ -1,9 +1,6 @@
 // One head at one word, from its query to what it adds, number by number.
 
-/** One head is looked at. */
-export const defaults = (state) =>
-  (state.layer === undefined || state.head === undefined
-    ? { layer: state.layer ?? 0, head: state.head ?? 0 } : null);
+export { oneHead as defaults } from "../state.js";
 
 export const name = "steps";
 export const title = "Steps";
