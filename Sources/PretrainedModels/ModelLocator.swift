@@ -16,9 +16,7 @@ public struct ModelLocator: Sendable {
     ///
     /// - Parameter environment: Where `XDG_CACHE_HOME`, `HOME` and the variables of ``HuggingFaceCache`` are looked up.
     public init(environment: [String: String] = ProcessInfo.processInfo.environment) {
-        // The XDG specification says that a relative path is ignored.
-        let cache = environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
-        modelsFolder = (cache ?? (environment["HOME"] ?? "") + "/.cache") + "/swift-attention/models"
+        modelsFolder = UserFolder.cache.path(in: environment) + "/swift-attention/models"
         huggingFace = HuggingFaceCache(environment: environment)
     }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import Foundation
 import ModelFiles
+import PretrainedModels
 
 /// Options that every subcommand has.
 struct CommonOptions: ParsableArguments {
@@ -74,13 +75,29 @@ struct CommandFailure: Error {
 }
 
 /// Runs a subcommand's work; a failure goes to standard error and ends the process with its status.
+///
+/// What loading a model and reading a text throw says all that there is to say, and is reported as it stands.
 func reportingFailures(_ body: () throws -> Void) throws {
     do {
         try body()
     } catch let failure as CommandFailure {
-        StandardError.write("attend: \(failure.message)\n")
-        throw ExitCode(failure.status)
+        throw reported(failure)
+    } catch let error as PretrainedModelError {
+        throw reported(.failure(error.description))
+    } catch let error as TokenizerError {
+        throw reported(.failure(error.description))
     }
+}
+
+private func reported(_ failure: CommandFailure) -> ExitCode {
+    StandardError.write("attend: \(failure.message)\n")
+    return ExitCode(failure.status)
+}
+
+/// The path of an installed program: where `PATH` says, or in other folders; `nil` where it is in none.
+func installedProgram(_ name: String, alsoIn folders: [String] = []) -> String? {
+    let path = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
+    return (path + folders).map { "\($0)/\(name)" }.first(where: FileManager.default.isExecutableFile)
 }
 
 /// Writes text to standard output at once.
@@ -154,4 +171,12 @@ func readStandardInputBytes(limit: Int = 1 << 30) throws -> [UInt8] {
             throw CommandFailure.failure("standard input has more than \(limit) bytes; give a shorter text.")
         }
     }
+}
+
+/// Writes a value to standard output as JSON: keys in alphabetical order, on one line unless it is to be read by people.
+func writeJSON(_ value: some Encodable, isPretty: Bool = false) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
+    try writeOutput(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n")
 }

@@ -123,7 +123,7 @@ struct ExplainCommand: ParsableCommand {
                 }
             } catch let error as PretrainedModelError {
                 if case .emptyName = error { throw CommandFailure.usage(error.description) }
-                throw CommandFailure.failure(error.description)
+                throw error
             } catch let error as InspectionError {
                 switch error {
                 case .notFinite, .tokenizer, .cancelled: throw CommandFailure.failure(error.description)

@@ -77,24 +77,18 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         try reportingFailures {
             common.apply()
-            do {
-                let model = try source.languageModel(arithmetic: arithmetic)
-                    .storing(weights: weights?.elementType, cache: cache?.elementType)
-                for note in model.notes { StandardError.write("attend: \(note)\n") }
-                if let prompts, let output {
-                    try ContinuedLines(
-                        model: model, count: count,
-                        sampler: { TokenSampler(temperature: temperature, topCount: top == 0 ? nil : top, seed: $0) },
-                        seed: seed
-                    ).write(prompts, to: output)
-                } else {
-                    let prompt = text == "-" ? try readStandardInput() : text ?? ""
-                    try write(model, after: try Self.tokens(of: prompt, for: model), prompt)
-                }
-            } catch let error as PretrainedModelError {
-                throw CommandFailure.failure(error.description)
-            } catch let error as TokenizerError {
-                throw CommandFailure.failure(error.description)
+            let model = try source.languageModel(arithmetic: arithmetic)
+                .storing(weights: weights?.elementType, cache: cache?.elementType)
+            for note in model.notes { StandardError.write("attend: \(note)\n") }
+            if let prompts, let output {
+                try ContinuedLines(
+                    model: model, count: count,
+                    sampler: { TokenSampler(temperature: temperature, topCount: top == 0 ? nil : top, seed: $0) },
+                    seed: seed
+                ).write(prompts, to: output)
+            } else {
+                let prompt = text == "-" ? try readStandardInput() : text ?? ""
+                try write(model, after: try Self.tokens(of: prompt, for: model), prompt)
             }
         }
     }

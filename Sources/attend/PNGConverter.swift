@@ -4,7 +4,7 @@ import Foundation
 enum PNGConverter {
     /// - Throws: `CommandFailure` when the program is not there, or fails.
     static func png(of svg: String) throws -> [UInt8] {
-        guard let program else {
+        guard let program = installedProgram("rsvg-convert") else {
             throw CommandFailure.failure(
                 "PNG needs the program rsvg-convert, which is not in PATH. Install it (Debian and Ubuntu: "
                     + "apt-get install librsvg2-bin; macOS: brew install librsvg), or take --format svg.")
@@ -33,10 +33,5 @@ enum PNGConverter {
         } catch {
             throw CommandFailure.failure("cannot make a PNG with \(program): \(error.localizedDescription)")
         }
-    }
-
-    private static var program: String? {
-        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-            .map { "\($0)/rsvg-convert" }.first(where: FileManager.default.isExecutableFile)
     }
 }

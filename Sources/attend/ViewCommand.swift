@@ -114,19 +114,16 @@ struct ViewCommand: ParsableCommand {
 
     /// Opens an address where there is something to open it with; the address is printed anyway.
     private static func openBrowser(_ address: String) {
-        let environment = ProcessInfo.processInfo.environment
         #if os(Linux)
             let name = "xdg-open"
+            let environment = ProcessInfo.processInfo.environment
             guard
                 environment["DISPLAY"] != nil || environment["WAYLAND_DISPLAY"] != nil || environment["BROWSER"] != nil
             else { return }
         #else
             let name = "open"
         #endif
-        let folders = (environment["PATH"] ?? "").split(separator: ":")
-        guard let path = folders.map({ "\($0)/\(name)" }).first(where: FileManager.default.isExecutableFile) else {
-            return
-        }
+        guard let path = installedProgram(name) else { return }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = [address]

@@ -30,11 +30,9 @@ struct RequestFailure: Error {
 
     /// The failure as JSON: `{"error": {"what", "where", "try"}}`.
     func response() -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let body = Body(error: .init(what: what, place: place, advice: advice))
         // Strings are always encoded.
-        let bytes = (try? encoder.encode(body)) ?? Data()
+        let bytes = (try? Interface.bytes(body)) ?? []
         var headers: HTTPFields = [.contentType: "application/json; charset=utf-8"]
         if let retryAfter { headers[.retryAfter] = String(retryAfter) }
         return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))

@@ -60,13 +60,7 @@ struct EmbedCommand: ParsableCommand {
     func run() throws {
         try reportingFailures {
             common.apply()
-            do {
-                try embed(with: try source.embedder(elementType: type.elementType))
-            } catch let error as PretrainedModelError {
-                throw CommandFailure.failure(error.description)
-            } catch let error as TokenizerError {
-                throw CommandFailure.failure(error.description)
-            }
+            try embed(with: try source.embedder(elementType: type.elementType))
         }
     }
 

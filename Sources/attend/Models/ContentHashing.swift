@@ -13,9 +13,7 @@ enum ContentHashing {
 
     /// Returns the digits of a file's hash of the same kind as another, or `nil` where the program is not installed.
     static func hash(of path: String, like hash: ContentHash) throws -> String? {
-        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":") + ["/usr/bin", "/bin"]
-        let programs = folders.map { "\($0)/\(program(for: hash))" }
-        guard let program = programs.first(where: FileManager.default.isExecutableFile) else { return nil }
+        guard let program = installedProgram(program(for: hash), alsoIn: ["/usr/bin", "/bin"]) else { return nil }
         guard let file = FileHandle(forReadingAtPath: path) else {
             throw CommandFailure.failure("cannot read '\(path)'. Check its permissions.")
         }

@@ -28,28 +28,23 @@ struct ModelsCommand: ParsableCommand {
         let problem: String?
         var tensors: [StoredModel.StoredTensor]?
 
-        init(name: String, path: String, mapped: Bool = true) {
+        init(name: String, _ model: StoredModel) {
             self.name = name
-            self.path = path
-            do {
-                let model = try StoredModel(path: path, mapped: mapped)
-                family = model.family
-                purpose = model.purpose
-                parameterCount = model.parameterCount
-                byteCount = model.byteCount
-                license = model.license
-                problem = model.problem(mapped: mapped)?.description
-            } catch {
-                (family, purpose, parameterCount, byteCount, license) = (nil, nil, nil, nil, nil)
-                problem = error.description
-            }
+            path = model.path
+            family = model.family
+            purpose = model.purpose
+            parameterCount = model.parameterCount
+            byteCount = model.byteCount
+            license = model.license
+            problem = model.problem()?.description
         }
 
-        /// Returns an object, or an array of them.
-        static func json(_ value: some Encodable) throws -> String {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
+        /// What is told of a model that cannot even be described.
+        init(name: String, path: String, problem: PretrainedModelError) {
+            self.name = name
+            self.path = path
+            (family, purpose, parameterCount, byteCount, license) = (nil, nil, nil, nil, nil)
+            self.problem = problem.description
         }
     }
 
@@ -63,13 +58,15 @@ struct ModelsCommand: ParsableCommand {
         func run() throws {
             try reportingFailures {
                 let locator = ModelLocator()
-                let models = try locator.models().map { (name, path) in
-                    Summary(name: name, path: try Self.resolved(path, locator))
+                let models = locator.models().map { name, path in
+                    let path = Self.resolved(path, locator)
+                    do throws(PretrainedModelError) {
+                        return Summary(name: name, try StoredModel(path: path))
+                    } catch {
+                        return Summary(name: name, path: path, problem: error)
+                    }
                 }
-                if json {
-                    try writeOutput(try Summary.json(models))
-                    return
-                }
+                if json { return try writeJSON(models, isPretty: true) }
                 if models.isEmpty {
                     StandardError.write(
                         "attend: no model in '\(locator.modelsFolder)' or '\(locator.huggingFace.folder)'. Fetch SmolLM2 "
@@ -91,7 +88,7 @@ struct ModelsCommand: ParsableCommand {
         }
 
         /// A folder with one file is that file; what is ambiguous stays, and is told.
-        private static func resolved(_ path: String, _ locator: ModelLocator) throws -> String {
+        private static func resolved(_ path: String, _ locator: ModelLocator) -> String {
             (try? locator.path(of: path)) ?? path
         }
 
@@ -114,29 +111,21 @@ struct ModelsCommand: ParsableCommand {
 
         func run() throws {
             try reportingFailures {
-                do {
-                    let path = try ModelLocator().path(of: name)
-                    let model = try StoredModel(path: path)
-                    var summary = Summary(name: name, path: path)
-                    if tensors { summary.tensors = model.tensors }
-                    if json {
-                        try writeOutput(try Summary.json(summary))
-                        return
-                    }
-                    let lines = [
-                        ("path", path), ("family", model.family), ("purpose", model.purpose.rawValue),
-                        ("parameters", "\(model.parameterCount)"), ("bytes", "\(model.byteCount)"),
-                        ("licence", model.license ?? "not said"),
-                        ("can be used", summary.problem.map { "no: \($0)" } ?? "yes"),
-                    ]
-                    for (key, value) in lines {
-                        try writeOutput(key.padding(toLength: 12, withPad: " ", startingAt: 0) + value + "\n")
-                    }
-                    for tensor in summary.tensors ?? [] {
-                        try writeOutput("\(tensor.name)  \(tensor.type) \(tensor.shape)\n")
-                    }
-                } catch let error as PretrainedModelError {
-                    throw CommandFailure.failure(error.description)
+                let model = try StoredModel(path: try ModelLocator().path(of: name))
+                var summary = Summary(name: name, model)
+                if tensors { summary.tensors = model.tensors }
+                if json { return try writeJSON(summary, isPretty: true) }
+                let lines = [
+                    ("path", model.path), ("family", model.family), ("purpose", model.purpose.rawValue),
+                    ("parameters", "\(model.parameterCount)"), ("bytes", "\(model.byteCount)"),
+                    ("licence", model.license ?? "not said"),
+                    ("can be used", summary.problem.map { "no: \($0)" } ?? "yes"),
+                ]
+                for (key, value) in lines {
+                    try writeOutput(key.padding(toLength: 12, withPad: " ", startingAt: 0) + value + "\n")
+                }
+                for tensor in summary.tensors ?? [] {
+                    try writeOutput("\(tensor.name)  \(tensor.type) \(tensor.shape)\n")
                 }
             }
         }
@@ -156,42 +145,38 @@ struct ModelsCommand: ParsableCommand {
 
         func run() throws {
             try reportingFailures {
-                do {
-                    let path = try ModelLocator().path(of: name)
-                    // Whoever checks a file has reason to doubt it: it is read.
-                    let model = try StoredModel(path: path, mapped: false)
-                    if let problem = model.problem(mapped: false) { throw problem }
-                    var progress = ProgressLine()
-                    let broken = model.tensorsWithoutNumbers { share in
-                        progress.show(share: share, text: "reading \(model.tensors.count) tensors")
-                    }
-                    progress.close()
-                    var findings = broken.map {
-                        "the tensor '\($0.name)' has \($0.count) weights that are no finite numbers"
-                    }
-                    var hashes = 0
-                    for (file, expected) in model.expectedHashes {
-                        guard let found = try ContentHashing.hash(of: file, like: expected) else {
-                            StandardError.write(
-                                "attend: the hash of '\(file)' was not checked: \(ContentHashing.program(for: expected)) "
-                                    + "is not installed.\n")
-                            continue
-                        }
-                        hashes += 1
-                        if found != expected.description {
-                            findings.append("'\(file)' has the hash \(found), and should have \(expected)")
-                        }
-                    }
-                    guard findings.isEmpty else {
-                        throw CommandFailure.failure(
-                            "'\(path)' is damaged: \(findings.joined(separator: "; ")). Fetch it again.")
-                    }
-                    try writeOutput(
-                        "\(name) is whole: \(model.tensors.count) tensors, \(model.parameterCount) finite numbers"
-                            + (hashes > 0 ? ", \(hashes) hashes as they should be" : "") + ".\n")
-                } catch let error as PretrainedModelError {
-                    throw CommandFailure.failure(error.description)
+                let path = try ModelLocator().path(of: name)
+                // Whoever checks a file has reason to doubt it: it is read.
+                let model = try StoredModel(path: path, mapped: false)
+                if let problem = model.problem(mapped: false) { throw problem }
+                var progress = ProgressLine()
+                let broken = model.tensorsWithoutNumbers { share in
+                    progress.show(share: share, text: "reading \(model.tensors.count) tensors")
                 }
+                progress.close()
+                var findings = broken.map {
+                    "the tensor '\($0.name)' has \($0.count) weights that are no finite numbers"
+                }
+                var hashes = 0
+                for (file, expected) in model.expectedHashes {
+                    guard let found = try ContentHashing.hash(of: file, like: expected) else {
+                        StandardError.write(
+                            "attend: the hash of '\(file)' was not checked: \(ContentHashing.program(for: expected)) "
+                                + "is not installed.\n")
+                        continue
+                    }
+                    hashes += 1
+                    if found != expected.description {
+                        findings.append("'\(file)' has the hash \(found), and should have \(expected)")
+                    }
+                }
+                guard findings.isEmpty else {
+                    throw CommandFailure.failure(
+                        "'\(path)' is damaged: \(findings.joined(separator: "; ")). Fetch it again.")
+                }
+                try writeOutput(
+                    "\(name) is whole: \(model.tensors.count) tensors, \(model.parameterCount) finite numbers"
+                        + (hashes > 0 ? ", \(hashes) hashes as they should be" : "") + ".\n")
             }
         }
     }

@@ -151,10 +151,3 @@ struct SearchInfoCommand: ParsableCommand {
         }
     }
 }
-
-/// Writes a line of JSON, its keys in alphabetical order.
-func writeJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try writeOutput(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n")
-}

@@ -38,10 +38,7 @@ struct SearchIndexOptions: ParsableArguments {
     /// The index's file.
     var path: String {
         if let index { return index }
-        let environment = ProcessInfo.processInfo.environment
-        // The XDG specification says that a relative path is ignored.
-        let data = environment["XDG_DATA_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
-        return (data ?? (environment["HOME"] ?? "") + "/.local/share") + "/swift-attention/search.sqlite"
+        return UserFolder.data.path(in: ProcessInfo.processInfo.environment) + "/swift-attention/search.sqlite"
     }
 
     /// Opens the index; for creating one, its folder is made.
@@ -78,15 +75,13 @@ struct SearchModelOptions: ParsableArguments {
     }
 }
 
-/// Runs a subcommand's work; whatever the libraries throw is said as they say it.
+/// Runs a subcommand's work; what the index throws is said as it says it.
 func reportingSearchFailures(_ body: () throws -> Void) throws {
     try reportingFailures {
         do {
             try body()
         } catch let error as SearchIndexError {
             if case .emptyQuery = error { throw CommandFailure.usage(error.description) }
-            throw CommandFailure.failure(error.description)
-        } catch let error as PretrainedModelError {
             throw CommandFailure.failure(error.description)
         }
     }
